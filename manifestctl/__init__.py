@@ -1,0 +1,5 @@
+"""manifestctl publishes multi-architecture container images safely."""
+
+from __future__ import annotations
+
+__version__ = "0.1.0"

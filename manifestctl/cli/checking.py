@@ -1,0 +1,193 @@
+"""What `create` and `check` share on the command line: the options about images, and their request."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from manifestctl.errors import InputError
+from manifestctl.text import escape
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from manifestctl.cli.session import Session
+    from manifestctl.model.location import Location
+    from manifestctl.model.platforms import Platform
+    from manifestctl.verbs.check import CheckRequest
+    from manifestctl.verbs.gather import Member
+
+
+class ListFormat(StrEnum):
+    """The format of the list."""
+
+    auto = "auto"
+    docker = "docker"
+    oci = "oci"
+
+
+class AttestationPolicy(StrEnum):
+    """What becomes of buildx attestations."""
+
+    keep = "keep"
+    drop = "drop"
+    require = "require"
+
+
+class CheckDepth(StrEnum):
+    """How deep images are checked."""
+
+    manifests = "manifests"
+    blobs = "blobs"
+
+
+Target = Annotated[
+    str, typer.Argument(metavar="TARGET", show_default=False, help="The list: registry/repository:tag or oci:DIR:tag.")
+]
+Images = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="IMAGE...", show_default=False, help="The images, in full or relative to TARGET: :tag, @digest."
+    ),
+]
+Require = Annotated[
+    list[str] | None, typer.Option("--require", metavar="PLATFORMS", help="These platforms must be there.")
+]
+Exact = Annotated[bool, typer.Option("--exact", help="No other platforms than those required may be there.")]
+SetPlatform = Annotated[
+    list[str] | None,
+    typer.Option("--set-platform", metavar="IMAGE=PLATFORM", help="Declare what an image's config does not say."),
+]
+PlatformOption = Annotated[
+    list[str] | None,
+    typer.Option("--platform", metavar="PLATFORMS", help="Of lists given as images, take these platforms only."),
+]
+Depth = Annotated[
+    CheckDepth, typer.Option("--check", help="How deep: manifests and configs, or every layer (blobs) too.")
+]
+FormatOption = Annotated[
+    ListFormat, typer.Option("--format", help="auto: a Docker list if every image is Docker's, else an OCI index.")
+]
+AttestationsOption = Annotated[
+    AttestationPolicy, typer.Option("--attestations", help="What becomes of buildx provenance and SBOM entries.")
+]
+Same = Annotated[
+    list[str] | None,
+    typer.Option("--same", metavar="LABEL", help="This label must be equal in all images."),
+]
+Annotations = Annotated[
+    list[str] | None, typer.Option("--annotation", metavar="KEY=VALUE", help="Annotate the index.")
+]
+EntryAnnotations = Annotated[
+    list[str] | None,
+    typer.Option("--entry-annotation", metavar="PLATFORM=KEY=VALUE", help="Annotate the entry of a platform."),
+]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImageOptions:
+    """The options about images, as they were given."""
+
+    target: str
+    images: Sequence[str]
+    require: Sequence[str] | None = None
+    exact: bool = False
+    set_platform: Sequence[str] | None = None
+    platform: Sequence[str] | None = None
+    check: CheckDepth = CheckDepth.manifests
+    format: ListFormat = ListFormat.auto
+    attestations: AttestationPolicy = AttestationPolicy.keep
+    same: Sequence[str] | None = None
+    annotation: Sequence[str] | None = None
+    entry_annotation: Sequence[str] | None = None
+
+
+def target_location(session: Session, text: str) -> Location:
+    """Parse the target; that a missing tag means ``latest`` is said."""
+    from manifestctl.model.location import parse_location
+
+    target = parse_location(text)
+    if target.tag is None and target.digest is None:
+        target = target.with_tag("latest")
+        session.log.note(f"no tag given: using {target}")
+    return target
+
+
+def check_request(session: Session, options: ImageOptions) -> CheckRequest:
+    """Return the request that the options make; raises `InputError`."""
+    from manifestctl.cli.quantities import platforms
+    from manifestctl.verbs.check import CheckRequest, image_requests
+    from manifestctl.verbs.checks import Requirements
+    from manifestctl.verbs.compose import Wording
+
+    target = target_location(session, options.target)
+    return CheckRequest(
+        target=target,
+        images=image_requests(target, options.images, _declared(options.set_platform or ())),
+        needs=Requirements(
+            required=platforms(options.require or ()),
+            exact=options.exact,
+            attestations=options.attestations.value,
+            same=tuple(options.same or ()),
+        ),
+        wording=Wording(
+            format=options.format.value,
+            annotations=_annotations(options.annotation or ()),
+            entry_annotations=tuple(_entry_annotation(text) for text in options.entry_annotation or ()),
+        ),
+        platforms=platforms(options.platform or ()),
+        depth=options.check.value,
+        policy=session.policy(),
+        concurrency=session.common.concurrency,
+    )
+
+
+def _declared(texts: Sequence[str]) -> dict[str, Platform]:
+    from manifestctl.model.platforms import Platform
+
+    declared: dict[str, Platform] = {}
+    for text in texts:
+        image, equals, platform = text.rpartition("=")
+        if not equals or not image:
+            raise InputError(f"--set-platform '{escape(text, 300)}' is not IMAGE=PLATFORM")
+        declared[image] = Platform.parse(platform)
+    return declared
+
+
+def _annotations(texts: Sequence[str]) -> dict[str, str]:
+    from manifestctl.cli.quantities import pair
+
+    pairs = [pair(text, "--annotation") for text in texts]
+    if len({key for key, _ in pairs}) != len(pairs):
+        raise InputError("--annotation gives the same key twice")
+    return dict(pairs)
+
+
+def _entry_annotation(text: str) -> tuple[Platform, str, str]:
+    from manifestctl.model.platforms import Platform
+
+    platform, equals, rest = text.partition("=")
+    key, second, value = rest.partition("=")
+    if not equals or not second or not key:
+        raise InputError(f"--entry-annotation '{escape(text, 300)}' is not PLATFORM=KEY=VALUE")
+    return Platform.parse(platform), key, value
+
+
+def image_members(members: Sequence[Member], attestations: Sequence[Any]) -> list[dict[str, Any]]:
+    """Return the images as JSON results list them."""
+    return [
+        {
+            "reference": member.request.given,
+            "digest": str(member.manifest.digest),
+            "size": member.manifest.size,
+            "media_type": member.manifest.media_type,
+            "platform": str(member.platform),
+            "attestations": [
+                str(item.entry.digest) for item in attestations if item.entry.attests == str(member.manifest.digest)
+            ],
+        }
+        for member in members
+    ]

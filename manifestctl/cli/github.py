@@ -1,0 +1,86 @@
+"""What GitHub Actions reads: outputs, the step's summary, and error commands in the log. Outside text is made harmless."""
+
+from __future__ import annotations
+
+import json
+import secrets
+from typing import TYPE_CHECKING, Any
+
+from manifestctl.files import reason
+from manifestctl.text import markdown, size
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from manifestctl.errors import ManifestctlError
+    from manifestctl.model.finding import Finding
+
+_OUTPUTS = ("reference", "digest", "status", "published")
+_MOST_FINDINGS = 50
+
+
+def write_outputs(environ: Mapping[str, str], document: Mapping[str, Any]) -> list[str]:
+    """Append the outputs ``reference``, ``digest``, ``status``, ``published`` and ``json``; returns what failed."""
+    values = {name: document.get(name) for name in _OUTPUTS}
+    texts = {name: _plain(value) for name, value in values.items()}
+    texts["json"] = json.dumps(document, ensure_ascii=True)
+    # With a delimiter that nobody can guess, no value can end early and go on as another output.
+    delimiter = f"manifestctl-{secrets.token_hex(16)}"
+    lines = [f"{name}<<{delimiter}\n{text}\n{delimiter}\n" for name, text in texts.items()]
+    return _append(environ, "GITHUB_OUTPUT", "".join(lines))
+
+
+def write_summary(environ: Mapping[str, str], document: Mapping[str, Any]) -> list[str]:
+    """Append a Markdown table of images and tags to the step's summary; returns what failed."""
+    title = f"### manifestctl: {markdown(str(document.get('target') or ''))} {markdown(str(document.get('status') or ''))}"
+    lines = [title, "", f"Digest: {markdown(str(document.get('digest') or 'none'))}", ""]
+    images = document.get("images") or []
+    if images:
+        lines += ["| Platform | Image | Digest | Size |", "| --- | --- | --- | --- |"]
+        lines += [
+            f"| {markdown(image['platform'])} | {markdown(image['reference'])} | {markdown(image['digest'])} "
+            f"| {markdown(size(image['size']))} |"
+            for image in images
+        ]
+        lines.append("")
+    tags = document.get("tags") or []
+    if tags:
+        lines += ["| Tag | Before | Now |", "| --- | --- | --- |"]
+        lines += [
+            f"| {markdown(tag['tag'])} | {markdown(tag['old'] or 'nothing')} | {markdown(tag['new'] or 'nothing')} |"
+            for tag in tags
+        ]
+        lines.append("")
+    findings = document.get("findings") or []
+    lines += [f"- {markdown(f['severity'])}: {markdown(f['message'])}" for f in findings[:_MOST_FINDINGS]]
+    return _append(environ, "GITHUB_STEP_SUMMARY", "\n".join(lines) + "\n")
+
+
+def error_commands(findings: Iterable[Finding], error: ManifestctlError | None) -> list[str]:
+    """Return ``::error::`` and ``::warning::`` commands for the log."""
+    lines = [f"::{finding.severity}::{_command_data(f'{finding.message} [{finding.rule}]')}" for finding in findings]
+    if error is not None:
+        lines.append(f"::error::{_command_data(error.message)}")
+    return lines[:_MOST_FINDINGS]
+
+
+def _command_data(text: str) -> str:
+    return text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
+
+
+def _plain(value: object) -> str:
+    if value is None:
+        return ""
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _append(environ: Mapping[str, str], variable: str, text: str) -> list[str]:
+    path = environ.get(variable)
+    if not path:
+        return []
+    try:
+        with open(path, "a", encoding="utf-8", errors="backslashreplace") as file:  # noqa: PTH123 - as GitHub names it
+            file.write(text)
+    except OSError as error:
+        return [f"{variable} could not be written: {reason(error)}"]
+    return []

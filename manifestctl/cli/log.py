@@ -1,0 +1,109 @@
+"""What people read while a run goes on: stderr, as text or as one JSON object a line."""
+
+from __future__ import annotations
+
+import json
+import threading
+from typing import IO, TYPE_CHECKING
+
+from manifestctl.events import Exchanged, Noted, Retried, Warned
+from manifestctl.text import outside
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from manifestctl.events import Event
+    from manifestctl.model.finding import Finding
+
+_COLOURS = {"error": "31", "warning": "33", "hint": "36"}
+
+
+def wants_colour(stream: IO[str], environ: Mapping[str, str]) -> bool:
+    """Tell whether a stream is a terminal on which colour is welcome."""
+    plain = environ.get("NO_COLOR") or environ.get("CI") or environ.get("TERM") == "dumb"
+    return stream.isatty() and not plain
+
+
+class Log:
+    """Writes events, findings and errors to a stream, one line each; thread-safe. A closed stream is not an error."""
+
+    def __init__(self, stream: IO[str], *, quiet: bool, verbose: bool, as_json: bool, colour: bool) -> None:
+        """Choose what is shown and how."""
+        self._stream = stream
+        self._quiet = quiet
+        self._verbose = verbose
+        self._as_json = as_json
+        self._colour = colour
+        self._lock = threading.Lock()
+        self._warned: set[str] = set()
+
+    def event(self, event: Event) -> None:
+        """Show an event; a warning that was shown already is not shown again."""
+        if isinstance(event, Exchanged):
+            if self._verbose:
+                detail = f" ({event.detail})" if event.detail else ""
+                line = f"{event.method} {event.url} → {event.status} in {event.seconds * 1000:.0f} ms{detail}"
+                self._write("http", line, status=event.status, milliseconds=round(event.seconds * 1000))
+        elif isinstance(event, Retried):
+            again = f"trying again in {event.delay:.1f} s (try {event.attempt} of {event.attempts})"
+            self._write("retry", f"{event.operation}: {event.reason}; {again}", attempt=event.attempt)
+        elif isinstance(event, Warned):
+            if event.message not in self._warned:
+                self._warned.add(event.message)
+                self._write("warning", event.message)
+        elif isinstance(event, Noted):
+            self.note(event.message)
+
+    def note(self, message: str) -> None:
+        """Show a step of the run, unless quiet."""
+        if not self._quiet:
+            self._write("note", message)
+
+    def finding(self, finding: Finding) -> None:
+        """Show a finding and its next step; warnings not when quiet."""
+        if finding.is_error or not self._quiet:
+            where = f"{finding.where}: " if finding.where and finding.where not in finding.message else ""
+            self._write(finding.severity, f"{where}{finding.message} [{finding.rule}]", rule=finding.rule)
+            self.hint(finding.hint)
+
+    def error(self, message: str, hint: str = "") -> None:
+        """Show an error and its next step."""
+        self._write("error", message)
+        self.hint(hint)
+
+    def hint(self, hint: str) -> None:
+        """Show a next step, if there is one."""
+        if hint:
+            self._write("hint", hint)
+
+    def raw(self, line: str) -> None:
+        """Write a line as it is: a command to a CI runner."""
+        with self._lock:
+            self._put(line)
+
+    def _write(self, level: str, message: str, **more: object) -> None:
+        # Everything that comes from outside was redacted where it came in; this is the second lock on the door.
+        message = outside(message, 8192)
+        with self._lock:
+            if self._as_json:
+                self._put(json.dumps({"level": level, "message": message, **more}, ensure_ascii=False))
+                return
+            name = {"note": "", "retry": "retry: ", "http": "http: ", "hint": "  hint: "}.get(level, f"{level}: ")
+            if self._colour and level in _COLOURS:
+                name = f"\x1b[{_COLOURS[level]}m{name}\x1b[0m"
+            self._put(name + message)
+
+    def _put(self, line: str) -> None:
+        try:
+            self._stream.write(line + "\n")
+            self._stream.flush()
+        except (OSError, ValueError):
+            # Nobody reads any more; the work goes on.
+            self._stream = open_nowhere()
+
+
+def open_nowhere() -> IO[str]:
+    """Return a stream that forgets what it is given."""
+    import io
+
+    return io.StringIO()

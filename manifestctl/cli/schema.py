@@ -1,0 +1,38 @@
+"""``manifestctl schema``."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from manifestctl.cli.options import Common, with_common
+from manifestctl.cli.session import Session, run
+
+
+@with_common
+def schema(
+    ctx: typer.Context,
+    kind: Annotated[
+        str | None, typer.Argument(metavar="[KIND]", show_default=False, help="The kind of document; none lists them.")
+    ] = None,
+    *,
+    common: Common,
+) -> None:
+    """Print the JSON Schema of a kind of document, or list the kinds."""
+    del ctx
+    run("schema", common, lambda session: _schema(session, kind))
+
+
+def _schema(session: Session, kind: str | None) -> None:
+    from manifestctl.cli.options import Output
+    from manifestctl.validation import KINDS, schema_text, schema_title
+
+    if kind is not None:
+        session.emit(schema_text(kind).rstrip("\n"))
+    elif session.output is Output.json:
+        kinds = [{"kind": name, "title": schema_title(name)} for name in KINDS]
+        session.emit_json(session.document((), 0, kinds=kinds, error=None))
+    else:
+        width = max(len(name) for name in KINDS)
+        session.emit("\n".join(f"{name:<{width}}  {schema_title(name)}" for name in KINDS))

@@ -1,0 +1,55 @@
+"""Progress as values. The library reports what happens by calling an `Observer`; it prints nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Warned:
+    """Something a person should know that changes no result. The text is one safe line."""
+
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Noted:
+    """A step of the run, in words. The text is one safe line."""
+
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Retried:
+    """An operation failed in a passing way and is tried again after `delay` seconds."""
+
+    operation: str
+    reason: str
+    attempt: int
+    attempts: int
+    delay: float
+
+
+@dataclass(frozen=True, slots=True)
+class Exchanged:
+    """One HTTP exchange, for the wire log. URL and headers are redacted already.
+
+    `status` is 0 if no response came; `seconds` is the time until the response's headers.
+    """
+
+    method: str
+    url: str
+    status: int
+    seconds: float
+    sent: int
+    detail: str = ""
+
+
+Event = Warned | Noted | Retried | Exchanged
+Observer = Callable[[Event], None]
+
+
+def ignore(event: Event) -> None:
+    """Observe nothing."""
+    del event

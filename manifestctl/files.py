@@ -1,0 +1,117 @@
+"""Files written so that a reader sees the old content or the new, never half of either."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import stat
+from typing import IO, TYPE_CHECKING
+
+from manifestctl.errors import InputError
+from manifestctl.text import escape
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+
+def reason(error: OSError) -> str:
+    """Return what the system said, without the path: ``Permission denied``."""
+    return error.strerror or type(error).__name__
+
+
+def read_regular(path: Path, limit: int, what: str) -> bytes:
+    """Read a regular file of at most ``limit`` bytes.
+
+    Raises `InputError` if it cannot be read, is a FIFO, device or directory, or is larger.
+    """
+    try:
+        # Without O_NONBLOCK opening a FIFO would wait for a writer for ever.
+        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
+    except OSError as error:
+        raise InputError(f"cannot read {what} {escape(str(path))}: {reason(error)}") from error
+    except ValueError as error:
+        raise InputError(f"cannot read {what} {escape(str(path))}: not a path") from error
+    with open(descriptor, "rb") as file:
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            raise InputError(f"cannot read {what} {escape(str(path))}: it is not a regular file")
+        data = file.read(limit + 1)
+    if len(data) > limit:
+        raise InputError(f"cannot read {what} {escape(str(path))}: it is larger than {limit} bytes")
+    return data
+
+
+@contextlib.contextmanager
+def replacing(path: Path, *, mode: int = 0o666, sync: bool = False) -> Iterator[IO[bytes]]:
+    """Open a temporary file beside ``path`` and rename it over ``path`` when the block ends well.
+
+    ``mode`` is subject to the umask. With ``sync`` content and name are on disk before it returns. A block that
+    fails leaves what was there. Raises `OSError`.
+    """
+    temporary = path.with_name(f".{path.name[:100]}.{secrets.token_hex(8)}.tmp")
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0), mode)
+    try:
+        with open(descriptor, "wb") as file:
+            yield file
+            file.flush()
+            if sync:
+                os.fsync(file.fileno())
+        os.replace(temporary, path)  # noqa: PTH105 - beside os.open, for one spelling
+    except BaseException:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+        raise
+    if sync:
+        sync_directory(path.parent)
+
+
+def write_result(path: Path, data: bytes) -> None:
+    """Write a result file: atomically if it is (or will be) a regular file, directly if it is a pipe or device.
+
+    Raises `OSError`.
+    """
+    try:
+        regular = stat.S_ISREG(path.stat().st_mode)
+    except FileNotFoundError:
+        regular = True
+    if not regular:
+        path.write_bytes(data)
+        return
+    # A link is followed, so that the file it names is replaced and the link stays.
+    with replacing(path.resolve()) as file:
+        file.write(data)
+
+
+def discard_result(path: Path) -> None:
+    """Remove a regular file that an earlier run left, so that it is not taken for this run's. Raises `OSError`."""
+    with contextlib.suppress(FileNotFoundError):
+        if stat.S_ISREG(path.stat().st_mode):
+            path.resolve().unlink()
+
+
+def sync_directory(path: Path) -> None:
+    """Bring a directory's names to disk, where the system can."""
+    if os.name != "posix":
+        return
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+@contextlib.contextmanager
+def locked(directory: Path, *, exclusive: bool = True) -> Iterator[None]:
+    """Hold ``flock`` on a directory; other processes wait. On Windows there is no such lock and none is taken."""
+    if os.name != "posix":
+        yield
+        return
+    import fcntl
+
+    descriptor = os.open(directory, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX if exclusive else fcntl.LOCK_SH)
+        yield
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,1 @@
+"""The vocabulary: pure values, parsed at the edge, whose ``str()`` is canonical and round-trips."""

@@ -1,0 +1,60 @@
+"""What a run takes from the outside world: clocks, sleep, chance, environment, cancellation, an observer.
+
+The library reads none of these by itself; `manifestctl.cli.app` makes one `Runtime` and passes it down,
+and tests pass one of their own.
+"""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from manifestctl.errors import InterruptedRun
+from manifestctl.events import ignore
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from manifestctl.events import Observer
+
+
+class Cancel:
+    """A flag that stops a run: it wakes sleepers and lets no new request start."""
+
+    def __init__(self) -> None:
+        """Begin not cancelled."""
+        self._event = threading.Event()
+        self._signum = 0
+
+    def set(self, signum: int) -> None:
+        """Cancel the run because of a signal."""
+        self._signum = signum
+        self._event.set()
+
+    def check(self) -> None:
+        """Raise `InterruptedRun` if the run was cancelled."""
+        if self._event.is_set():
+            raise InterruptedRun(self._signum)
+
+    def sleep(self, seconds: float) -> None:
+        """Sleep, but wake and raise `InterruptedRun` as soon as the run is cancelled."""
+        self._event.wait(seconds)
+        self.check()
+
+
+@dataclass(frozen=True, slots=True)
+class Runtime:
+    """Everything that a run takes from outside.
+
+    ``monotonic`` and ``now`` return seconds (`time.monotonic`, `time.time`), ``sleep`` takes seconds,
+    ``random`` returns a float in [0, 1), ``environ`` is a mapping like `os.environ`.
+    """
+
+    monotonic: Callable[[], float]
+    now: Callable[[], float]
+    sleep: Callable[[float], None]
+    random: Callable[[], float]
+    environ: Mapping[str, str]
+    cancel: Cancel = field(default_factory=Cancel)
+    observe: Observer = ignore

@@ -1,0 +1,1 @@
+"""Where images live, behind one interface."""

@@ -1,0 +1,112 @@
+"""The composition root: from a location to the store in which it lies. Handed to verbs as `open_store`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Self
+
+from manifestctl.model.location import LayoutLocation
+from manifestctl.transport.meter import Meter
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import TracebackType
+
+    from manifestctl.model.location import Location
+    from manifestctl.model.reference import Reference
+    from manifestctl.runtime import Runtime
+    from manifestctl.stores.base import Store
+    from manifestctl.transport.client import Exchanger, RegistryClient
+    from manifestctl.transport.connections import Connections
+    from manifestctl.transport.credentials import CredentialSource
+    from manifestctl.transport.profiles import Pacing
+    from manifestctl.transport.settings import TransportSettings
+    from manifestctl.transport.throttle import Pacer
+
+
+class Stores:
+    """Opens stores, one object for each repository or directory, and closes their connections; a context manager.
+
+    ``credentials`` makes the source of credentials when the first registry needs it, so that a layout needs none.
+    """
+
+    def __init__(
+        self, settings: TransportSettings, credentials: Callable[[], CredentialSource], runtime: Runtime
+    ) -> None:
+        """Keep what stores need; nothing is opened yet."""
+        self.settings = settings
+        self.runtime = runtime
+        self.meter = Meter()
+        self._make_credentials = credentials
+        self._credentials: CredentialSource | None = None
+        self._connections: Connections | None = None
+        self._exchanger: Exchanger | None = None
+        self._clients: dict[str, RegistryClient] = {}
+        self._stores: dict[str, Store] = {}
+
+    def __call__(self, location: Location, *, write: bool = False) -> Store:
+        """Return the store of a location; see `OpenStore`."""
+        if not isinstance(location, LayoutLocation):
+            self._client(location.registry).authorizer.want(location.repository, write=write)
+        if location.store not in self._stores:
+            self._stores[location.store] = self._make(location)
+        return self._stores[location.store]
+
+    def __enter__(self) -> Self:
+        """Enter the block."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Close all connections."""
+        if self._connections is not None:
+            self._connections.close()
+
+    def _make(self, location: Location) -> Store:
+        if isinstance(location, LayoutLocation):
+            from manifestctl.stores.layout import LayoutStore
+
+            return LayoutStore(location)
+        return self._registry(location)
+
+    def _registry(self, reference: Reference) -> Store:
+        from manifestctl.stores.registry import RegistryStore
+        from manifestctl.transport.retry import Retries
+
+        client = self._client(reference.registry)
+        retries = Retries(
+            self.runtime, self.meter, tries=self.settings.retries, deadline=self.settings.retry_deadline
+        )
+        return RegistryStore(reference, client, retries, self.runtime)
+
+    def _client(self, registry: str) -> RegistryClient:
+        if registry in self._clients:
+            return self._clients[registry]
+        from manifestctl.transport.auth import Authorizer
+        from manifestctl.transport.client import Exchanger, RegistryClient
+        from manifestctl.transport.connections import Connections
+        from manifestctl.transport.profiles import profile_for
+        from manifestctl.transport.throttle import Throttle
+
+        if self._connections is None:
+            self._connections = Connections(self.settings, self.runtime)
+        if self._exchanger is None:
+            self._exchanger = Exchanger(self._connections, self.settings, self.runtime, self.meter)
+        if self._credentials is None:
+            self._credentials = self._make_credentials()
+        profile = profile_for(registry)
+        host = profile.host(registry)
+        self._connections.at_home(host.lower())
+        origin = f"{self.settings.scheme(host)}://{host.lower()}"
+        authorizer = Authorizer(registry, origin, profile, self._credentials, self._exchanger)
+        pacer = self._pacer(profile.manifest_pacing)
+        client = RegistryClient(
+            origin, profile, self._exchanger, authorizer, Throttle(self.settings.concurrency), pacer
+        )
+        self._clients[registry] = client
+        return client
+
+    def _pacer(self, pacing: Pacing | None) -> Pacer | None:
+        from manifestctl.transport.throttle import Pacer
+
+        return Pacer(pacing.rate, pacing.burst, self.runtime) if pacing is not None else None

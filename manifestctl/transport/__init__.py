@@ -1,0 +1,1 @@
+"""HTTP for registries: one client a host, credentials, retries."""

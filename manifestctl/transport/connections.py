@@ -1,0 +1,79 @@
+"""One `httpx.Client` for each origin: its pool of connections, its TLS, its proxy, and no cookies."""
+
+from __future__ import annotations
+
+import threading
+from http.cookiejar import CookieJar, DefaultCookiePolicy
+from typing import TYPE_CHECKING
+
+from manifestctl import __version__
+
+if TYPE_CHECKING:
+    import ssl
+
+    import httpx
+
+    from manifestctl.runtime import Runtime
+    from manifestctl.transport.settings import TransportSettings
+    from manifestctl.transport.tls import TlsContexts
+
+USER_AGENT = f"manifestctl/{__version__}"
+
+
+class Connections:
+    """Makes and keeps the clients of a run. `httpx.Client` may be shared by threads; making one is guarded here."""
+
+    def __init__(self, settings: TransportSettings, runtime: Runtime) -> None:
+        """Keep the settings; no client is made yet."""
+        self._settings = settings
+        self._runtime = runtime
+        self._homes: set[str] = set()
+        self._contexts: TlsContexts | None = None
+        self._clients: dict[tuple[str, str, int | None], httpx.Client] = {}
+        self._lock = threading.Lock()
+
+    def at_home(self, host: str) -> None:
+        """Say that ``host[:port]`` is a registry of this run; hosts that redirects lead to get no client certificate."""
+        self._homes.add(host)
+
+    def client(self, url: httpx.URL) -> httpx.Client:
+        """Return the client for a URL's origin. Raises `InputError` for TLS files or proxies that cannot be used."""
+        origin = (url.scheme, url.host, url.port)
+        with self._lock:
+            if origin not in self._clients:
+                self._clients[origin] = self._make(url)
+            return self._clients[origin]
+
+    def close(self) -> None:
+        """Close all connections."""
+        with self._lock:
+            clients, self._clients = list(self._clients.values()), {}
+        for client in clients:
+            client.close()
+
+    def _make(self, url: httpx.URL) -> httpx.Client:
+        import httpx
+
+        from manifestctl.transport.proxies import proxy_for
+
+        port = url.port or (443 if url.scheme == "https" else 80)
+        return httpx.Client(
+            verify=self._context(url),
+            proxy=proxy_for(url.scheme, url.host, port, self._runtime.environ),
+            trust_env=False,
+            timeout=httpx.Timeout(self._settings.read_timeout, connect=self._settings.connect_timeout, pool=None),
+            limits=httpx.Limits(max_connections=None, max_keepalive_connections=self._settings.concurrency),
+            headers={"User-Agent": USER_AGENT, "Accept-Encoding": "identity", "Accept": "*/*"},
+            # Registries set session cookies; one that is sent back binds a request to a session it should not have.
+            cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
+        )
+
+    def _context(self, url: httpx.URL) -> ssl.SSLContext:
+        from manifestctl.transport.tls import TlsContexts, no_tls_context
+
+        if url.scheme != "https":
+            return no_tls_context()
+        if self._contexts is None:
+            self._contexts = TlsContexts(self._settings, self._runtime)
+        host = url.netloc.decode("ascii")
+        return self._contexts.context(host, identity=host in self._homes)

@@ -1,0 +1,151 @@
+"""What well-known registries do differently, as data. Everything else follows the specification: `Profile()`.
+
+This is the one module (with the room ``aws``) where host names of registries stand. What is here was read in the
+registries' own documentation or seen in their answers; where that is not certain, being wrong costs a round trip.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from manifestctl.model.reference import DOCKER_HUB
+
+TAGS_PAGE = 1000
+"""Entries to ask for in one page of ``tags/list``: distribution clamps larger numbers to this, ECR refuses them."""
+
+
+@dataclass(frozen=True, slots=True)
+class KnownChallenge:
+    """The Bearer challenge that a registry is known to answer with, so that its 401 need not be provoked.
+
+    With ``scope`` tokens are asked for with exactly this scope, which stands for all repositories.
+    """
+
+    realm: str
+    service: str
+    scope: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Pacing:
+    """A token bucket for writes: ``rate`` a second, after at most ``burst`` at once."""
+
+    rate: float
+    burst: int
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """How one registry differs. The defaults are those of the specification.
+
+    - ``name``: what people call it.
+    - ``api_host``: the host that speaks the API, if not the one in references.
+    - ``config_keys``: its keys in Docker's and Podman's credential files, the usual one first; empty: its host.
+    - ``challenge``: see `KnownChallenge`.
+    - ``basic_only``: Basic on every request, with no token service; may be sent without having been asked for.
+    - ``password_as_bearer``: base64 of ``user:password`` is itself a Bearer token, so no token need be fetched.
+    - ``bad_token_statuses``: besides 401, statuses that with the code DENIED mean a bad or an expired token.
+    - ``anonymous_retry``: refuses a bad credential even for what anyone may read, so reading is tried again without.
+    - ``blob_mount``: whether asking to mount a blob from another repository can succeed.
+    - ``head_blob_reliable``: if not, 401 and 403 for HEAD of a blob say nothing; GET decides.
+    - ``tags_page``: see `TAGS_PAGE`.
+    - ``manifest_pacing``, ``blob_pacing``: for manifest PUTs, and for the PUTs that end a blob's upload.
+    """
+
+    name: str = ""
+    api_host: str = ""
+    config_keys: tuple[str, ...] = ()
+    challenge: KnownChallenge | None = None
+    basic_only: bool = False
+    password_as_bearer: bool = False
+    bad_token_statuses: frozenset[int] = frozenset()
+    anonymous_retry: bool = False
+    blob_mount: bool = True
+    head_blob_reliable: bool = True
+    tags_page: int = TAGS_PAGE
+    manifest_pacing: Pacing | None = None
+    blob_pacing: Pacing | None = None
+
+    def host(self, registry: str) -> str:
+        """Return the host to connect to for the registry of a reference."""
+        return self.api_host or registry
+
+    def keys(self, registry: str) -> tuple[str, ...]:
+        """Return the keys under which credential files hold the registry's credentials; helpers are given the first."""
+        return self.config_keys or (registry,)
+
+
+SPECIFICATION = Profile()
+"""A registry that does what the specification says."""
+
+# Docker's own programs keep the Hub's credentials under the URL of its first API.
+_HUB = Profile(
+    name="Docker Hub",
+    api_host="registry-1.docker.io",
+    config_keys=("https://index.docker.io/v1/", DOCKER_HUB, "index.docker.io", "registry-1.docker.io"),
+    challenge=KnownChallenge("https://auth.docker.io/token", "registry.docker.io"),
+)
+
+_GHCR = Profile(name="GitHub Container Registry", challenge=KnownChallenge("https://ghcr.io/token", "ghcr.io"))
+
+# AWS's service quotas: PutImage and CompleteLayerUpload 10 a second. 8 with a burst of 2 keeps to 10 in any second.
+_ECR_PACE = Pacing(rate=8.0, burst=2)
+
+
+def _ecr_public(challenge: KnownChallenge | None) -> Profile:
+    return Profile(
+        name="Amazon ECR Public",
+        challenge=challenge,
+        # The ECR Public user guide sends the token of GetAuthorizationToken, base64 of "AWS:password", as Bearer.
+        password_as_bearer=True,
+        # A bad Bearer token, or Basic, is answered 400 DENIED, an expired one 403 DENIED, neither with a challenge
+        # (aws/containers-roadmap#2835).
+        bad_token_statuses=frozenset({400, 403}),
+        # AWS's troubleshooting page: an expired log-in breaks pulls that work without one.
+        anonymous_retry=True,
+        # It always answers 202, which begins an upload (aws/containers-roadmap#1459).
+        blob_mount=False,
+        # An anonymous token gets 401 for HEAD where GET works (aws/containers-roadmap#2671).
+        head_blob_reliable=False,
+        manifest_pacing=_ECR_PACE,
+        blob_pacing=_ECR_PACE,
+    )
+
+
+# GetAuthorizationToken's user and password as Basic on every request; there is no token service.
+_ECR_PRIVATE = Profile(
+    name="Amazon ECR",
+    basic_only=True,
+    # A token older than twelve hours is answered 403 DENIED without a challenge.
+    bad_token_statuses=frozenset({403}),
+    # Completing layers may go at 100 a second, which is not reached.
+    manifest_pacing=_ECR_PACE,
+)
+
+# The hosts that AWS's own credential helper recognises.
+_PRIVATE_ECR_HOST = re.compile(
+    r"(?P<account>\d{12})\.dkr[.-]ecr(?:-fips)?\.(?P<region>[a-zA-Z0-9][a-zA-Z0-9_-]*)\."
+    r"(?:amazonaws\.(?:com(?:\.cn)?|eu)|on\.(?:aws|amazonwebservices\.com\.cn)|sc2s\.sgov\.gov|c2s\.ic\.gov"
+    r"|cloud\.adc-e\.uk|csp\.hci\.ic\.gov)",
+    re.ASCII,
+)
+
+_BY_HOST = {
+    DOCKER_HUB: _HUB,
+    "index.docker.io": _HUB,
+    "registry-1.docker.io": _HUB,
+    "ghcr.io": _GHCR,
+    "public.ecr.aws": _ecr_public(KnownChallenge("https://public.ecr.aws/token/", "public.ecr.aws", scope="aws")),
+    # The dual-stack name of the same registry; which realm it names is not documented, so it is asked.
+    "ecr-public.aws.com": _ecr_public(None),
+}
+
+
+def profile_for(registry: str) -> Profile:
+    """Return the profile of a registry, given as in references: ``host[:port]``."""
+    host = registry.lower()
+    known = _BY_HOST.get(host)
+    if known is not None:
+        return known
+    return _ECR_PRIVATE if _PRIVATE_ECR_HOST.fullmatch(host) else SPECIFICATION

@@ -1,0 +1,222 @@
+"""`create`: check, compose, validate, PUT, read back. No tag moves until everything before it went well."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal
+
+from manifestctl.errors import InputError, ManifestctlError, MissingContentError, PartialError, exit_code
+from manifestctl.model.reference import DEFAULT_TAG, check_tag
+from manifestctl.parallel import Pool
+from manifestctl.verbs import rules
+from manifestctl.verbs.check import Checked, CheckRequest, examine, list_findings, schema_findings, warm
+from manifestctl.verbs.publish import Guard, Published, TagState, order_tags, publish_tag, read_tag
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from manifestctl.errors import Category
+    from manifestctl.model.digest import Digest
+    from manifestctl.model.finding import Finding
+    from manifestctl.parallel import Future
+    from manifestctl.runtime import Runtime
+    from manifestctl.stores.base import OpenStore, Store
+    from manifestctl.verbs.compose import Composed
+
+Status = Literal["created", "updated", "unchanged", "dry-run", "failed"]
+
+
+@dataclass(frozen=True, slots=True)
+class CreateRequest:
+    """What to publish: what to check, further tags, and when a tag may be overwritten."""
+
+    check: CheckRequest
+    tags: tuple[str, ...] = ()
+    guard: Guard = Guard()
+    dry_run: bool = False
+
+    def __post_init__(self) -> None:
+        """Refuse tags that are none; raises `InputError`."""
+        for tag in self.tags:
+            check_tag(tag)
+        if self.guard.no_overwrite and self.guard.expect is not None:
+            raise InputError(
+                "--no-overwrite and --expect are both given",
+                hint="--no-overwrite wants the tag to be absent, --expect wants it to hold something; choose one.",
+            )
+
+
+@dataclass(slots=True)
+class Created:
+    """What became of a `create`. It is filled as the run goes on, so that it tells the truth at any moment."""
+
+    request: CreateRequest
+    checked: Checked
+    tags: list[TagState] = field(default_factory=list)
+    error: ManifestctlError | None = None
+    finished: bool = False
+
+    @property
+    def composed(self) -> Composed | None:
+        """The list, if there are images for one."""
+        return self.checked.composed
+
+    @property
+    def findings(self) -> list[Finding]:
+        """Everything that was found."""
+        return self.checked.findings
+
+    @property
+    def ok(self) -> bool:
+        """Tell whether everything that was asked for was done."""
+        return self.exit_code == 0
+
+    @property
+    def exit_code(self) -> int:
+        """The exit status."""
+        if isinstance(self.error, PartialError):
+            return self.error.exit_code
+        codes = [self.error.exit_code] if self.error is not None else []
+        return exit_code((finding.category for finding in self.findings if finding.is_error), codes)
+
+    @property
+    def published(self) -> Published:
+        """Tell whether the target's own tag (the first) holds the list now."""
+        if not self.tags or self.composed is None:
+            return "false"
+        first = self.tags[0]
+        return "true" if first.now == self.composed.content.digest else first.moved
+
+    @property
+    def status(self) -> Status:
+        """Say in one word how it ended."""
+        if not (self.finished and self.ok):
+            return "failed"
+        if self.request.dry_run:
+            return "dry-run"
+        if all(state.moved == "false" for state in self.tags):
+            return "unchanged"
+        return "created" if self.tags[0].old is None else "updated"
+
+
+def create(request: CreateRequest, open_store: OpenStore, runtime: Runtime) -> Created:
+    """Check the images, compose their list, and publish it under the target's tag and the further ones.
+
+    Returns what became of it, also when it failed: then ``error`` or the error findings say why, and ``tags`` what each
+    tag holds.
+    """
+    created = Created(request, Checked(request.check))
+    try:
+        _run(created, open_store, runtime)
+    except ManifestctlError as error:
+        created.error = error
+    return created
+
+
+def _run(created: Created, open_store: OpenStore, runtime: Runtime) -> None:
+    request, checked = created.request, created.checked
+    target = request.check.target
+    store = open_store(target, write=not request.dry_run)
+    stores = [open_store(image.location) for image in request.check.images]
+    names = order_tags(target.tag or DEFAULT_TAG, request.tags)
+    with Pool(request.check.concurrency, runtime.cancel) as pool:
+        reads = [(name, pool.submit(lambda name: read_tag(store, name), name)) for name in names]
+        loading = pool.submit(warm, None)
+        try:
+            examine(checked, stores, pool)
+            created.tags = [TagState(name) for name in names]
+            _look_at_tags(created, reads, store)
+            loading.result()
+            if checked.composed is not None:
+                checked.findings += list_findings(checked.composed)
+        finally:
+            checked.findings = request.check.policy.apply(checked.findings)
+        later = None if request.check.policy.deny else pool.submit(schema_findings, checked)
+        if later is None:
+            checked.findings += request.check.policy.apply(schema_findings(checked))
+        if created.ok and not request.dry_run:
+            _publish(created, store, runtime)
+        if later is not None:
+            checked.findings += request.check.policy.apply(later.result())
+    created.finished = True
+
+
+def _look_at_tags(created: Created, reads: Sequence[tuple[str, Future[Digest | None]]], store: Store) -> None:
+    """Note what each tag holds, and find those that may not be overwritten or cannot be read."""
+    composed, findings = created.composed, created.checked.findings
+    kinds: dict[Category, str] = {"denied": "denied", "unreachable": "unreachable", "integrity": "integrity"}
+    for state, (name, read) in zip(created.tags, reads, strict=True):
+        where = f"{store.name}:{name}"
+        try:
+            state.old = state.now = read.result()
+            if composed is not None:
+                _guard(created, state).check(state, composed.content, where)
+        except ManifestctlError as error:
+            if error.category == "conflict":
+                rule = "tag-exists" if created.request.guard.no_overwrite else "tag-unexpected"
+            elif error.category in kinds:
+                rule = f"target-{kinds[error.category]}"
+            else:
+                raise
+            findings.append(
+                rules.found(rule, error.message, where=where, hint=error.hint, repository=store.name)
+            )
+
+
+def _guard(created: Created, state: TagState) -> Guard:
+    """Return the guard of a tag; what ``--expect`` says is about the target's own tag alone."""
+    guard = created.request.guard
+    own = created.request.check.target.tag or DEFAULT_TAG
+    return guard if state.tag == own or guard.expect is None else Guard(no_overwrite=guard.no_overwrite)
+
+
+def _publish(created: Created, store: Store, runtime: Runtime) -> None:
+    composed = created.composed
+    if composed is None:
+        return
+    for state in created.tags:
+        try:
+            publish_tag(store, composed.content, state, _guard(created, state), runtime)
+        except ManifestctlError as error:
+            if isinstance(error, MissingContentError):
+                created.checked.findings += _unknown_children(created, error)
+            if state is created.tags[0]:
+                raise
+            raise PartialError(_partial(created, state, error), hint=error.hint) from error
+
+
+def _unknown_children(created: Created, error: MissingContentError) -> list[Finding]:
+    """Map digests that the registry says it does not have back to the images and attestations that they are."""
+    members, attestations = created.checked.members, created.checked.gathered.attestations
+    known = [(member.name, member.manifest.digest, member.platform.shown, member.repository) for member in members]
+    known += [
+        (f"the attestation of {item.entry.attests} in {item.request.given}", item.entry.digest, "", item.repository)
+        for item in attestations
+    ]
+    return [
+        rules.found(
+            "image-missing",
+            f"{name}: the registry says that it is not there, although it was just read",
+            where=name,
+            hint="Somebody may have deleted it, or the registry is behind itself; push it again and run this again.",
+            image=f"{name} ({digest})",
+            platform=platform,
+            repository=repository,
+        )
+        for name, digest, platform, repository in known
+        if str(digest) in error.digests
+    ]
+
+
+def _partial(created: Created, failed: TagState, error: ManifestctlError) -> str:
+    """Say which tags hold the list now and which do not, with old and new digests."""
+    words = []
+    for state in created.tags:
+        old, now = state.old or "nothing", state.now or "nothing"
+        if state is failed:
+            words.append(f"{state.tag} failed (held {old}, holds {now})")
+        elif created.composed is not None and state.now == created.composed.content.digest:
+            words.append(f"{state.tag} {'moved' if state.moved == 'true' else 'was right already'} ({old} → {now})")
+        else:
+            words.append(f"{state.tag} was not tried (holds {old})")
+    return f"{error.message}; the tags are now: {', '.join(words)}"

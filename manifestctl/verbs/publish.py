@@ -1,0 +1,211 @@
+"""Publishing a list under its tags, and proving that it is there.
+
+Each tag is read before it is written and read back afterwards. What a tag holds already is left alone. If the outcome of a
+write is unknown, the tag is read again, and the result says what it holds.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, NoReturn
+
+from manifestctl.errors import (
+    ConflictError,
+    DeniedError,
+    ManifestctlError,
+    MissingContentError,
+    NotFoundError,
+    UnreachableError,
+)
+from manifestctl.events import Noted
+from manifestctl.stores.base import OnlyIf
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from manifestctl.model.digest import Digest
+    from manifestctl.runtime import Runtime
+    from manifestctl.stores.base import Content, Store
+
+READ_BACK_DEADLINE = 15.0
+"""Seconds that a registry may lag behind its own answer."""
+CHILDREN_DEADLINE = 10.0
+"""Seconds that a registry may lag behind images that were just seen in it."""
+_FIRST_DELAY = 0.2
+_LONGEST_DELAY = 3.0
+
+Published = Literal["true", "false", "unknown"]
+
+
+@dataclass(slots=True)
+class TagState:
+    """One tag of a run: what it held before, and what became of it.
+
+    ``moved`` is ``"true"`` if it was written and read back, ``"false"`` if it was not touched or holds something else,
+    ``"unknown"`` if nobody can tell. ``now`` is what it holds as far as is known.
+    """
+
+    tag: str
+    old: Digest | None = None
+    now: Digest | None = None
+    moved: Published = "false"
+
+    def holds(self, content: Content) -> bool:
+        """Tell whether the tag held this content before."""
+        return self.old == content.digest
+
+
+@dataclass(frozen=True, slots=True)
+class Guard:
+    """When a tag may be overwritten: never if it exists (``no_overwrite``), or only if it holds ``expect``."""
+
+    no_overwrite: bool = False
+    expect: Digest | None = None
+
+    def check(self, state: TagState, content: Content, where: str) -> None:
+        """Raise `ConflictError` if the tag may not be written; a tag that holds the content already always may."""
+        if state.old == content.digest:
+            return
+        if self.no_overwrite and state.old is not None:
+            raise ConflictError(
+                f"{where} holds {state.old}, and --no-overwrite was given",
+                hint="Publish under a new tag, or leave out --no-overwrite to replace it.",
+            )
+        if self.expect is not None and state.old != self.expect:
+            raise ConflictError(
+                f"{where} holds {state.old or 'nothing'}, not {self.expect} as --expect says",
+                hint="Somebody else has published in between; look at what it holds now, and decide again.",
+            )
+
+    @property
+    def any(self) -> bool:
+        """Tell whether there is anything to guard."""
+        return self.no_overwrite or self.expect is not None
+
+    def condition(self) -> OnlyIf | None:
+        """Return the condition to send with the write."""
+        return OnlyIf(None if self.no_overwrite else self.expect) if self.any else None
+
+
+def read_tag(store: Store, tag: str) -> Digest | None:
+    """Return the digest of the bytes that a tag holds, or None if it does not exist."""
+    try:
+        return store.read_manifest(tag).digest
+    except NotFoundError:
+        return None
+
+
+def publish_tag(store: Store, content: Content, state: TagState, guard: Guard, runtime: Runtime) -> None:
+    """Write the content under the tag, unless it is there, and read it back; the state tells how far it came.
+
+    Raises `ConflictError`, `DeniedError`, `UnreachableError`, `IntegrityError`, `MissingContentError`.
+    """
+    where = f"{store.name}:{state.tag}"
+    guard.check(state, content, where)
+    if state.holds(content):
+        state.now = content.digest
+        return
+    if guard.any:
+        state.old = state.now = read_tag(store, state.tag)
+        guard.check(state, content, where)
+        if state.holds(content):
+            return
+    try:
+        state.moved = "unknown"
+        _write(store, content, state, guard, runtime)
+    except UnreachableError as error:
+        if not error.outcome_unknown:
+            state.moved = "false"
+            raise
+        _resolve(store, content, state, error)
+    except (ConflictError, DeniedError, MissingContentError, NotFoundError):
+        state.moved = "false"
+        raise
+    _read_back(store, content, state, runtime)
+
+
+def _write(store: Store, content: Content, state: TagState, guard: Guard, runtime: Runtime) -> None:
+    def attempt() -> bool:
+        store.write_manifest(content, state.tag, guard.condition())
+        return True
+
+    # The images were seen a moment ago; a registry that says they are not there may be behind itself.
+    _until(attempt, MissingContentError, CHILDREN_DEADLINE, runtime)
+
+
+def _resolve(store: Store, content: Content, state: TagState, error: UnreachableError) -> None:
+    """Find out what a write did whose answer never came."""
+    try:
+        state.now = read_tag(store, state.tag)
+    except ManifestctlError:
+        error.message += "; whether it was written is not known, for the tag cannot be read either"
+        raise error from None
+    if state.now == content.digest:
+        return
+    state.moved = "false"
+    error.message += f"; the tag was read again: it holds {state.now or 'nothing'}, so this was not published"
+    raise error
+
+
+def _read_back(store: Store, content: Content, state: TagState, runtime: Runtime) -> None:
+    before = {None, state.old}
+
+    def attempt() -> bool:
+        state.now = read_tag(store, state.tag)
+        if state.now in before and state.now != content.digest:
+            runtime.observe(Noted(f"{store.name}:{state.tag} does not show the new content yet; asking again"))
+            return False
+        return True
+
+    _until(attempt, (), READ_BACK_DEADLINE, runtime)
+    if state.now == content.digest:
+        state.moved = "true"
+        return
+    state.moved = "false"
+    _say_not_there(store, content, state)
+
+
+def _say_not_there(store: Store, content: Content, state: TagState) -> NoReturn:
+    where = f"{store.name}:{state.tag}"
+    if state.now is None:
+        raise UnreachableError(
+            f"the registry accepted {where}, but after {READ_BACK_DEADLINE:.0f} s the tag still does not exist",
+            hint="The registry may not have stored it; look at the tag, and run this again.",
+        )
+    still = "still " if state.now == state.old else ""
+    raise ConflictError(
+        f"the registry accepted {where} as {content.digest}, but the tag {still}holds {state.now}",
+        hint="Somebody else may have written the tag at the same time, or the registry did not store it.",
+    )
+
+
+def _until(
+    attempt: Callable[[], bool],
+    again: type[ManifestctlError] | tuple[()],
+    seconds: float,
+    runtime: Runtime,
+) -> bool:
+    """Make attempts, with growing pauses, until one returns True or the seconds are over; returns whether one did.
+
+    An attempt that raises ``again`` counts as False, but for the last one, whose error is raised.
+    """
+    deadline = runtime.monotonic() + seconds
+    delay = _FIRST_DELAY
+    while True:
+        try:
+            if attempt():
+                return True
+        except again:
+            if runtime.monotonic() + delay > deadline:
+                raise
+        if runtime.monotonic() + delay > deadline:
+            return False
+        runtime.sleep(delay)
+        delay = min(delay * 2, _LONGEST_DELAY)
+
+
+def order_tags(tag: str, more: tuple[str, ...]) -> list[str]:
+    """Return the tags in the order in which they are written: the target's own, the others as given, ``latest`` last."""
+    tags = list(dict.fromkeys((tag, *more)))
+    return [name for name in tags if name != "latest"] + [name for name in tags if name == "latest"]
+

@@ -1,0 +1,1 @@
+"""Servers, images and tools that the tests share: scripted fakes on real sockets, and the real programs."""

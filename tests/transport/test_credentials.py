@@ -1,0 +1,211 @@
+"""Credentials keep their secrets, and a chain asks its sources in order, once, and again only for good reason."""
+
+from __future__ import annotations
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+
+import pytest
+
+from manifestctl.errors import DeniedError, InputError
+from manifestctl.transport.credentials import ANONYMOUS, Chain, Credential
+
+REGISTRY, REPOSITORY = "registry.example", "team/web"
+
+
+@dataclass
+class Source:
+    """Gives the credentials it was made with, one a call; None when they are used up. An error is raised instead."""
+
+    answers: list[Credential | None | Exception] = field(default_factory=list)
+    renewals: list[Credential | None | Exception] = field(default_factory=list)
+    calls: list[str] = field(default_factory=list)
+
+    def credential(self, registry: str, repository: str) -> Credential | None:
+        self.calls.append(f"get {registry}/{repository}")
+        return _next(self.answers)
+
+    def renew(self, registry: str, repository: str, rejected: Credential) -> Credential | None:
+        self.calls.append(f"renew {registry}/{repository} {rejected.source}")
+        return _next(self.renewals)
+
+
+def _next(answers: list[Credential | None | Exception]) -> Credential | None:
+    answer = answers.pop(0) if answers else None
+    if isinstance(answer, Exception):
+        raise answer
+    return answer
+
+
+def named(name: str) -> Credential:
+    return Credential(name, "user", f"password-of-{name}")
+
+
+@pytest.mark.parametrize("show", [repr, str])
+def test_no_secret_is_shown(show: object) -> None:
+    secrets = {"username": "s1", "password": "s2", "identity_token": "s3", "registry_token": "s4"}
+    shown = show(Credential("here", **secrets))  # type: ignore[operator]
+    assert shown == "Credential(source='here')"
+
+
+@pytest.mark.parametrize(
+    ("credential", "anonymous"),
+    [
+        (ANONYMOUS, True),
+        (Credential("file"), True),
+        (Credential("file", "user"), False),
+        (Credential("file", password="p"), False),
+        (Credential("file", identity_token="t"), False),
+        (Credential("file", registry_token="t"), False),
+    ],
+)
+def test_anonymous(credential: Credential, anonymous: bool) -> None:
+    assert credential.anonymous is anonymous
+
+
+@pytest.mark.parametrize(
+    ("user", "password", "expected"),
+    [("Aladdin", "open sesame", "QWxhZGRpbjpvcGVuIHNlc2FtZQ=="), ("ü", "a:b", "w7w6YTpi"), ("", "", "Og==")],
+)
+def test_basic(user: str, password: str, expected: str) -> None:
+    assert Credential("file", user, password).basic == expected
+
+
+def test_first_answer_wins_and_later_sources_are_not_asked() -> None:
+    empty, first, second = Source(), Source([named("first")]), Source([named("second")])
+    assert Chain([empty, first, second]).credential(REGISTRY, REPOSITORY) == named("first")
+    assert (len(empty.calls), len(first.calls), len(second.calls)) == (1, 1, 0)
+
+
+def test_no_source_and_no_answer_is_none() -> None:
+    assert Chain([]).credential(REGISTRY, REPOSITORY) is None
+    source = Source()
+    chain = Chain([source])
+    assert [chain.credential(REGISTRY, REPOSITORY) for _ in range(3)] == [None, None, None]
+    assert len(source.calls) == 1
+
+
+def test_asked_once_for_each_registry_and_repository() -> None:
+    source = Source([named("1"), named("2"), named("3")])
+    chain = Chain([source])
+    keys = [("a", "x"), ("a", "y"), ("b", "x"), ("a", "x"), ("a", "y"), ("b", "x")]
+    answers = [chain.credential(*key) for key in keys]
+    assert answers == [named("1"), named("2"), named("3")] * 2
+    assert source.calls == ["get a/x", "get a/y", "get b/x"]
+
+
+def test_an_error_is_raised_and_remembered() -> None:
+    error = DeniedError("the helper failed")
+    source, behind = Source([error]), Source([named("behind")])
+    chain = Chain([source, behind])
+    for _ in range(2):
+        with pytest.raises(DeniedError, match="the helper failed"):
+            chain.credential(REGISTRY, REPOSITORY)
+    assert (len(source.calls), len(behind.calls)) == (1, 0)
+
+
+def test_threads_share_one_call() -> None:
+    asked = threading.Event()
+    release = threading.Event()
+
+    class Slow(Source):
+        def credential(self, registry: str, repository: str) -> Credential | None:
+            asked.set()
+            release.wait(10)
+            return super().credential(registry, repository)
+
+    source = Slow([named("one"), named("two")])
+    chain = Chain([source])
+    with ThreadPoolExecutor(8) as pool:
+        futures = [pool.submit(chain.credential, REGISTRY, REPOSITORY) for _ in range(8)]
+        asked.wait(10)
+        release.set()
+    assert {future.result() for future in futures} == {named("one")}
+    assert len(source.calls) == 1
+
+
+def test_another_key_does_not_wait() -> None:
+    release = threading.Event()
+
+    class OnlyFirstIsSlow(Source):
+        def credential(self, registry: str, repository: str) -> Credential | None:
+            if registry == "slow":
+                release.wait(10)
+            return named(registry)
+
+    chain = Chain([OnlyFirstIsSlow()])
+    with ThreadPoolExecutor(1) as pool:
+        future = pool.submit(chain.credential, "slow", REPOSITORY)
+        assert chain.credential("quick", REPOSITORY) == named("quick")
+        release.set()
+        assert future.result() == named("slow")
+
+
+def test_renewal_comes_from_the_source_that_gave_it() -> None:
+    before, source, behind = Source(), Source([named("old")], [named("new")]), Source([named("behind")])
+    chain = Chain([before, source, behind])
+    chain.credential(REGISTRY, REPOSITORY)
+    assert chain.renew(REGISTRY, REPOSITORY, named("old")) == named("new")
+    assert chain.credential(REGISTRY, REPOSITORY) == named("new")
+    assert source.calls == ["get registry.example/team/web", "renew registry.example/team/web old"]
+    assert (len(before.calls), behind.calls) == (1, [])
+
+
+@pytest.mark.parametrize("renewal", [None, named("old")])
+def test_without_renewal_the_sources_behind_are_asked(renewal: Credential | None) -> None:
+    source, empty, behind = Source([named("old")], [renewal]), Source(), Source([named("behind")])
+    chain = Chain([source, empty, behind])
+    chain.credential(REGISTRY, REPOSITORY)
+    assert chain.renew(REGISTRY, REPOSITORY, named("old")) == named("behind")
+    assert chain.renew(REGISTRY, REPOSITORY, named("behind")) is None
+    assert chain.credential(REGISTRY, REPOSITORY) is None
+
+
+def test_a_source_whose_renewals_are_refused_too_does_not_block_the_next() -> None:
+    source = Source([named("1")], [named("2"), named("3")])
+    chain = Chain([source, Source([named("behind")])])
+    chain.credential(REGISTRY, REPOSITORY)
+    assert chain.renew(REGISTRY, REPOSITORY, named("1")) == named("2")
+    assert chain.renew(REGISTRY, REPOSITORY, named("2")) == named("behind")
+
+
+def test_what_worked_is_renewed_again_and_again() -> None:
+    source = Source([named("0")], [named(str(number)) for number in range(1, 5)])
+    chain = Chain([source, Source([named("behind")])])
+    credential = chain.credential(REGISTRY, REPOSITORY)
+    for number in range(1, 5):
+        assert credential is not None
+        credential = chain.renew(REGISTRY, REPOSITORY, credential, worked=True)
+        assert credential == named(str(number))
+
+
+def test_a_late_rejection_of_what_was_replaced_already_changes_nothing() -> None:
+    source = Source([named("old")], [named("new"), named("newer")])
+    chain = Chain([source])
+    chain.credential(REGISTRY, REPOSITORY)
+    answers = [chain.renew(REGISTRY, REPOSITORY, named("old")) for _ in range(3)]
+    assert answers == [named("new")] * 3
+    assert len(source.calls) == 2
+
+
+def test_renewal_of_what_was_never_asked_for() -> None:
+    chain = Chain([Source([named("fresh")])])
+    assert chain.renew(REGISTRY, REPOSITORY, named("from elsewhere")) == named("fresh")
+
+
+def test_a_failing_renewal_is_an_error_that_stays() -> None:
+    source = Source([named("old")], [InputError("the file is broken now")])
+    chain = Chain([source, Source([named("behind")])])
+    chain.credential(REGISTRY, REPOSITORY)
+    with pytest.raises(InputError, match="broken now"):
+        chain.renew(REGISTRY, REPOSITORY, named("old"))
+    with pytest.raises(InputError, match="broken now"):
+        chain.credential(REGISTRY, REPOSITORY)
+
+
+def test_chains_nest() -> None:
+    inner = Chain([Source([named("old")], [named("new")])])
+    outer = Chain([Source(), inner])
+    assert outer.credential(REGISTRY, REPOSITORY) == named("old")
+    assert outer.renew(REGISTRY, REPOSITORY, named("old")) == named("new")

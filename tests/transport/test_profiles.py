@@ -1,0 +1,102 @@
+"""Profiles: which registry is known by which name, and what is known of it."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+
+from manifestctl.model.reference import Reference
+from manifestctl.transport.challenge import check_realm
+from manifestctl.transport.profiles import SPECIFICATION, KnownChallenge, profile_for
+
+ACCOUNT = "123456789012"
+PRIVATE_ECR = [
+    f"{ACCOUNT}.dkr.ecr.eu-west-1.amazonaws.com",
+    f"{ACCOUNT}.dkr.ecr.cn-north-1.amazonaws.com.cn",
+    f"{ACCOUNT}.dkr.ecr.eusc-de-east-1.amazonaws.eu",
+    f"{ACCOUNT}.dkr.ecr-fips.us-gov-west-1.amazonaws.com",
+    f"{ACCOUNT}.dkr-ecr.us-east-1.on.aws",
+    f"{ACCOUNT}.dkr-ecr-fips.us-east-1.on.aws",
+    f"{ACCOUNT}.dkr-ecr.cn-north-1.on.amazonwebservices.com.cn",
+    f"{ACCOUNT}.DKR.ECR.eu-west-1.amazonaws.com",
+]
+NOT_ECR = [
+    f"1{ACCOUNT}.dkr.ecr.eu-west-1.amazonaws.com",
+    f"{ACCOUNT}.dkr.ecr.eu-west-1.amazonaws.com.evil.example",
+    f"{ACCOUNT}.dkr.ecr.eu-west-1.amazonaws.com:8443",
+    f"{ACCOUNT}.dkr.ecr.amazonaws.com",
+    f"evil.{ACCOUNT}.dkr.ecr.eu-west-1.amazonaws.com",
+    f"{ACCOUNT}xdkr.ecr.eu-west-1.amazonaws.com",
+]
+
+
+@pytest.mark.parametrize("registry", ["registry.example", "localhost:5000", "10.0.0.1", "[::1]:5000", *NOT_ECR])
+def test_all_others_follow_the_specification(registry: str) -> None:
+    profile = profile_for(registry)
+    assert profile is SPECIFICATION
+    assert profile.host(registry) == registry
+    assert profile.keys(registry) == (registry,)
+    assert profile.challenge is None
+    assert not profile.bad_token_statuses
+
+
+@pytest.mark.parametrize("registry", ["docker.io", "index.docker.io", "registry-1.docker.io", "Docker.IO"])
+def test_docker_hub(registry: str) -> None:
+    profile = profile_for(registry)
+    assert profile.host(registry) == "registry-1.docker.io"
+    assert profile.keys(registry)[0] == "https://index.docker.io/v1/"
+    assert profile.challenge == KnownChallenge("https://auth.docker.io/token", "registry.docker.io")
+
+
+def test_short_references_are_docker_hubs() -> None:
+    assert profile_for(Reference.parse("ubuntu").registry).name == "Docker Hub"
+
+
+def test_ghcr() -> None:
+    profile = profile_for("ghcr.io")
+    assert profile.challenge == KnownChallenge("https://ghcr.io/token", "ghcr.io")
+    assert profile.host("ghcr.io") == "ghcr.io"
+
+
+def test_ecr_public() -> None:
+    profile = profile_for("public.ecr.aws")
+    assert profile.challenge == KnownChallenge("https://public.ecr.aws/token/", "public.ecr.aws", scope="aws")
+    assert profile.bad_token_statuses == {400, 403}
+    assert profile.password_as_bearer
+    assert profile.anonymous_retry
+    assert not (profile.blob_mount or profile.head_blob_reliable or profile.basic_only)
+
+
+def test_ecr_public_has_a_second_name_whose_realm_is_asked_for() -> None:
+    first, second = profile_for("public.ecr.aws"), profile_for("ecr-public.aws.com")
+    assert second.challenge is None
+    assert dataclasses.replace(second, challenge=first.challenge) == first
+
+
+@pytest.mark.parametrize("registry", PRIVATE_ECR)
+def test_private_ecr(registry: str) -> None:
+    profile = profile_for(registry)
+    assert profile.basic_only
+    assert profile.bad_token_statuses == {403}
+    assert profile.host(registry) == registry
+    assert profile.blob_mount
+
+
+@pytest.mark.parametrize("registry", ["public.ecr.aws", "ecr-public.aws.com", PRIVATE_ECR[0]])
+def test_manifests_are_paced_within_ecrs_ten_a_second(registry: str) -> None:
+    pacing = profile_for(registry).manifest_pacing
+    assert pacing is not None
+    assert pacing.rate + pacing.burst <= 10
+
+
+def test_blobs_are_paced_where_completing_them_is() -> None:
+    assert profile_for("public.ecr.aws").blob_pacing is not None
+    assert profile_for(PRIVATE_ECR[0]).blob_pacing is None
+
+
+@pytest.mark.parametrize("registry", ["docker.io", "ghcr.io", "public.ecr.aws"])
+def test_known_realms_may_be_asked(registry: str) -> None:
+    challenge = profile_for(registry).challenge
+    assert challenge is not None
+    assert check_realm(challenge.realm, registry, plain_http=False) == challenge.realm
