@@ -33,9 +33,10 @@ def read_regular(path: Path, limit: int, what: str) -> bytes:
         raise InputError(f"cannot read {what} {escape(str(path))}: {reason(error)}") from error
     except ValueError as error:
         raise InputError(f"cannot read {what} {escape(str(path))}: not a path") from error
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise InputError(f"cannot read {what} {escape(str(path))}: it is not a regular file")
     with open(descriptor, "rb") as file:
-        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-            raise InputError(f"cannot read {what} {escape(str(path))}: it is not a regular file")
         data = file.read(limit + 1)
     if len(data) > limit:
         raise InputError(f"cannot read {what} {escape(str(path))}: it is larger than {limit} bytes")

@@ -45,7 +45,7 @@ def app_for(arguments: Sequence[str]) -> typer.Typer:
     return app
 
 
-def _version(value: bool) -> None:  # noqa: FBT001 - as Typer calls it
+def _version(value: bool) -> None:
     if value:
         typer.echo(f"manifestctl {__version__}")
         raise typer.Exit
@@ -54,9 +54,9 @@ def _version(value: bool) -> None:  # noqa: FBT001 - as Typer calls it
 def _root(
     ctx: typer.Context,
     output: Annotated[Output | None, typer.Option("--output", help="As after the command.")] = None,
-    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="As after the command.")] = False,  # noqa: FBT002
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="As after the command.")] = False,  # noqa: FBT002
-    version: Annotated[  # noqa: FBT002
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="As after the command.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="As after the command.")] = False,
+    version: Annotated[
         bool, typer.Option("--version", help="Show the version.", callback=_version, is_eager=True)
     ] = False,
 ) -> None:

@@ -16,12 +16,12 @@ if TYPE_CHECKING:
 
 
 @with_common
-def check(  # noqa: PLR0913, D417 - one parameter an option
+def check(
     ctx: typer.Context,
     target: checking.Target,
     images: checking.Images,
     require: checking.Require = None,
-    exact: checking.Exact = False,  # noqa: FBT002
+    exact: checking.Exact = False,
     set_platform: checking.SetPlatform = None,
     platform: checking.PlatformOption = None,
     depth: checking.Depth = checking.CheckDepth.manifests,

@@ -78,9 +78,7 @@ Same = Annotated[
     list[str] | None,
     typer.Option("--same", metavar="LABEL", help="This label must be equal in all images."),
 ]
-Annotations = Annotated[
-    list[str] | None, typer.Option("--annotation", metavar="KEY=VALUE", help="Annotate the index.")
-]
+Annotations = Annotated[list[str] | None, typer.Option("--annotation", metavar="KEY=VALUE", help="Annotate the index.")]
 EntryAnnotations = Annotated[
     list[str] | None,
     typer.Option("--entry-annotation", metavar="PLATFORM=KEY=VALUE", help="Annotate the entry of a platform."),

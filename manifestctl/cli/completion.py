@@ -23,7 +23,5 @@ def completion(
     """Print a completion script; put it where your shell looks for them."""
     from typer._completion_shared import get_completion_script
 
-    script = get_completion_script(
-        prog_name="manifestctl", complete_var="_MANIFESTCTL_COMPLETE", shell=shell.value
-    )
+    script = get_completion_script(prog_name="manifestctl", complete_var="_MANIFESTCTL_COMPLETE", shell=shell.value)
     typer.echo(script)

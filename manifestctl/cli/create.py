@@ -20,12 +20,12 @@ _JSON_PUBLISHED: dict[str, bool | str] = {"true": True, "false": False, "unknown
 
 
 @with_common
-def create(  # noqa: PLR0913, D417 - one parameter an option
+def create(
     ctx: typer.Context,
     target: checking.Target,
     images: checking.Images,
     require: checking.Require = None,
-    exact: checking.Exact = False,  # noqa: FBT002
+    exact: checking.Exact = False,
     tag: Annotated[
         list[str] | None, typer.Option("--tag", metavar="TAG", help="One more tag for the list; latest goes last.")
     ] = None,
@@ -37,13 +37,13 @@ def create(  # noqa: PLR0913, D417 - one parameter an option
     entry_annotation: checking.EntryAnnotations = None,
     attestations: checking.AttestationsOption = checking.AttestationPolicy.keep,
     same: checking.Same = None,
-    no_overwrite: Annotated[  # noqa: FBT002
+    no_overwrite: Annotated[
         bool, typer.Option("--no-overwrite", help="Fail if a tag exists with other content.")
     ] = False,
     expect: Annotated[
         str | None, typer.Option("--expect", metavar="DIGEST", help="Fail if the tag does not hold this now.")
     ] = None,
-    dry_run: Annotated[  # noqa: FBT002
+    dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Everything but writes; prints the list as it would be.")
     ] = False,
     digest_file: Annotated[
@@ -78,12 +78,12 @@ def create(  # noqa: PLR0913, D417 - one parameter an option
 class _Extra:
     """The options of `create` that are not about images."""
 
-    def __init__(  # noqa: PLR0913 - one parameter an option
+    def __init__(
         self,
         tags: tuple[str, ...],
-        no_overwrite: bool,  # noqa: FBT001
+        no_overwrite: bool,
         expect: str | None,
-        dry_run: bool,  # noqa: FBT001
+        dry_run: bool,
         digest_file: Path | None,
         report: Path | None,
     ) -> None:
@@ -158,7 +158,7 @@ def _document(session: Session, created: Created) -> dict[str, Any]:
     )
 
 
-def _write_results(session: Session, files: Any, created: Created, document: dict[str, Any]) -> list[str]:  # noqa: ANN401
+def _write_results(session: Session, files: Any, created: Created, document: dict[str, Any]) -> list[str]:
     """Write the files for the next step of the pipeline; returns what could not be written."""
     failed = files.write_report(document)
     done = created.ok and not created.request.dry_run

@@ -32,7 +32,9 @@ def write_outputs(environ: Mapping[str, str], document: Mapping[str, Any]) -> li
 
 def write_summary(environ: Mapping[str, str], document: Mapping[str, Any]) -> list[str]:
     """Append a Markdown table of images and tags to the step's summary; returns what failed."""
-    title = f"### manifestctl: {markdown(str(document.get('target') or ''))} {markdown(str(document.get('status') or ''))}"
+    title = (
+        f"### manifestctl: {markdown(str(document.get('target') or ''))} {markdown(str(document.get('status') or ''))}"
+    )
     lines = [title, "", f"Digest: {markdown(str(document.get('digest') or 'none'))}", ""]
     images = document.get("images") or []
     if images:

@@ -20,10 +20,11 @@ if TYPE_CHECKING:
 def inspect(
     ctx: typer.Context,
     reference: Annotated[
-        str, typer.Argument(metavar="REF", show_default=False, help="A list or an image: registry/repo:tag, oci:DIR:tag.")
+        str,
+        typer.Argument(metavar="REF", show_default=False, help="A list or an image: registry/repo:tag, oci:DIR:tag."),
     ],
-    raw: Annotated[bool, typer.Option("--raw", help="Print the stored bytes and nothing else.")] = False,  # noqa: FBT002
-    digest: Annotated[bool, typer.Option("--digest", help="Print the digest and nothing else.")] = False,  # noqa: FBT002
+    raw: Annotated[bool, typer.Option("--raw", help="Print the stored bytes and nothing else.")] = False,
+    digest: Annotated[bool, typer.Option("--digest", help="Print the digest and nothing else.")] = False,
     platform: Annotated[
         str | None, typer.Option("--platform", metavar="PLATFORM", help="Of a list, show this platform's image.")
     ] = None,
@@ -105,7 +106,7 @@ def _lines(inspected: Inspected) -> list[str]:
     if isinstance(root.manifest, Index):
         images = [node for node in root.entries if not node.descriptor.is_attestation]
         lines.append(f"holds  {plural(len(images), 'image')}")
-        branches = [(f"annotation {_pair(item)}", []) for item in root.manifest.annotations.items()]
+        branches: list[_Branch] = [(f"annotation {_pair(item)}", []) for item in root.manifest.annotations.items()]
         branches += [_branch(node) for node in root.entries]
     else:
         text, branches = _branch(root)
@@ -135,7 +136,7 @@ def _branch(node: Node) -> _Branch:
     return f"{name}  {node.descriptor.digest}", inner
 
 
-def _layer(layer: Any) -> _Branch:  # noqa: ANN401 - a descriptor
+def _layer(layer: Any) -> _Branch:
     return f"layer {layer.digest}  {size(layer.size)}  {escape(layer.media_type, 120)}", []
 
 

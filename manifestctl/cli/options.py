@@ -35,34 +35,60 @@ class LogFormat(StrEnum):
     json = "json"
 
 
-def _option(*names: str, help: str, metavar: str | None = None, panel: str = _NETWORK, **more: Any) -> Any:  # noqa: A002, ANN401 - as Typer has them
+def _option(*names: str, help: str, metavar: str | None = None, panel: str = _NETWORK, **more: Any) -> Any:  # noqa: A002 - as Typer has them
     environment = "MANIFESTCTL_" + names[0].lstrip("-").partition("/")[0].replace("-", "_").upper()
-    return typer.Option(*names, help=help, metavar=metavar, envvar=environment, show_envvar=False, rich_help_panel=panel, **more)
+    return typer.Option(
+        *names, help=help, metavar=metavar, envvar=environment, show_envvar=False, rich_help_panel=panel, **more
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Common:
     """The common options of one command line; each is also read from ``MANIFESTCTL_<NAME>``."""
 
-    output: Annotated[Output | None, _option("--output", help="What goes to stdout: text, digest or json.", panel=_COMMON)] = None
+    output: Annotated[
+        Output | None, _option("--output", help="What goes to stdout: text, digest or json.", panel=_COMMON)
+    ] = None
     quiet: Annotated[bool, _option("--quiet", "-q", help="No notes on stderr, only errors.", panel=_COMMON)] = False
-    verbose: Annotated[bool, _option("--verbose", "-v", help="Log every request; secrets are left out.", panel=_COMMON)] = False
-    log_format: Annotated[LogFormat, _option("--log-format", help="How stderr is written.", panel=_COMMON)] = LogFormat.text
-    allow: Annotated[list[str] | None, _option("--allow", metavar="RULE", help="Let an error of this rule pass.", panel=_COMMON)] = None
-    deny: Annotated[list[str] | None, _option("--deny", metavar="RULE", help="Let a warning of this rule stop.", panel=_COMMON)] = None
-    plain_http: Annotated[list[str] | None, _option("--plain-http", metavar="HOST", help="Speak HTTP without TLS to this host.")] = None
+    verbose: Annotated[
+        bool, _option("--verbose", "-v", help="Log every request; secrets are left out.", panel=_COMMON)
+    ] = False
+    log_format: Annotated[LogFormat, _option("--log-format", help="How stderr is written.", panel=_COMMON)] = (
+        LogFormat.text
+    )
+    allow: Annotated[
+        list[str] | None, _option("--allow", metavar="RULE", help="Let an error of this rule pass.", panel=_COMMON)
+    ] = None
+    deny: Annotated[
+        list[str] | None, _option("--deny", metavar="RULE", help="Let a warning of this rule stop.", panel=_COMMON)
+    ] = None
+    plain_http: Annotated[
+        list[str] | None, _option("--plain-http", metavar="HOST", help="Speak HTTP without TLS to this host.")
+    ] = None
     tls: Annotated[list[str] | None, _option("--tls", metavar="HOST", help="Speak TLS to this local host.")] = None
     tls_skip_verify: Annotated[
         list[str] | None, _option("--tls-skip-verify", metavar="HOST", help="Do not verify this host's certificate.")
     ] = None
-    ca_file: Annotated[Path | None, _option("--ca-file", metavar="FILE", help="Trust the authorities in this PEM file too.")] = None
-    client_cert: Annotated[Path | None, _option("--client-cert", metavar="FILE", help="Show this certificate to registries.")] = None
+    ca_file: Annotated[
+        Path | None, _option("--ca-file", metavar="FILE", help="Trust the authorities in this PEM file too.")
+    ] = None
+    client_cert: Annotated[
+        Path | None, _option("--client-cert", metavar="FILE", help="Show this certificate to registries.")
+    ] = None
     client_key: Annotated[Path | None, _option("--client-key", metavar="FILE", help="The key of --client-cert.")] = None
-    authfile: Annotated[Path | None, _option("--authfile", metavar="FILE", help="Take credentials from this file alone.")] = None
-    concurrency: Annotated[int, _option("--concurrency", metavar="N", help="Requests under way at once.", min=1, max=256)] = 16
-    timeout: Annotated[str, _option("--timeout", metavar="DURATION", help="Longest wait for a connection (10s at most) and for data.")] = "60s"
+    authfile: Annotated[
+        Path | None, _option("--authfile", metavar="FILE", help="Take credentials from this file alone.")
+    ] = None
+    concurrency: Annotated[
+        int, _option("--concurrency", metavar="N", help="Requests under way at once.", min=1, max=256)
+    ] = 16
+    timeout: Annotated[
+        str, _option("--timeout", metavar="DURATION", help="Longest wait for a connection (10s at most) and for data.")
+    ] = "60s"
     retries: Annotated[int, _option("--retries", metavar="N", help="Tries of an operation in all.", min=1, max=100)] = 5
-    retry_deadline: Annotated[str, _option("--retry-deadline", metavar="DURATION", help="Longest time for all tries together.")] = "5m"
+    retry_deadline: Annotated[
+        str, _option("--retry-deadline", metavar="DURATION", help="Longest time for all tries together.")
+    ] = "5m"
 
 
 def with_common(command: Callable[..., None]) -> Callable[..., None]:
@@ -78,7 +104,7 @@ def with_common(command: Callable[..., None]) -> Callable[..., None]:
     ]
 
     @functools.wraps(command)
-    def wrapped(ctx: typer.Context, *args: Any, **values: Any) -> None:  # noqa: ANN401 - whatever the command takes
+    def wrapped(ctx: typer.Context, *args: Any, **values: Any) -> None:
         common = {field.name: values.pop(field.name) for field in fields(Common)}
         early: dict[str, Any] = ctx.obj or {}
         for name, value in early.items():
@@ -90,7 +116,7 @@ def with_common(command: Callable[..., None]) -> Callable[..., None]:
     return wrapped
 
 
-def settings(common: Common, environ: dict[str, str] | Any) -> Any:  # noqa: ANN401 - imported late, for start-up
+def settings(common: Common, environ: dict[str, str] | Any) -> Any:
     """Return the `TransportSettings` that the options ask for; raises `InputError`."""
     from manifestctl.cli.quantities import duration
     from manifestctl.transport.certs_d import certs_directories

@@ -88,11 +88,9 @@ class Session:
         from manifestctl.validation import RULES as DOCUMENT_RULES
 
         known = {*RULES, *DOCUMENT_RULES}
-        return Policy(
-            check_rule_names(self.common.allow or (), known), check_rule_names(self.common.deny or (), known)
-        )
+        return Policy(check_rule_names(self.common.allow or (), known), check_rule_names(self.common.deny or (), known))
 
-    def document(self, findings: Iterable[Finding], exit_code: int, **members: Any) -> dict[str, Any]:  # noqa: ANN401 - JSON
+    def document(self, findings: Iterable[Finding], exit_code: int, **members: Any) -> dict[str, Any]:
         """Return the JSON result of this command: what all have, then its own members."""
         requests = self.stores.meter.counts() if self.stores is not None else _NO_REQUESTS
         return {
@@ -162,7 +160,7 @@ def error_member(error: ManifestctlError | None) -> dict[str, str] | None:
     return {"message": error.message, "hint": error.hint} if error is not None else None
 
 
-def _insecure(host: str) -> Any:  # noqa: ANN401 - an event
+def _insecure(host: str) -> Any:
     from manifestctl.events import Warned
 
     return Warned(f"--tls-skip-verify: whoever answers for {host} is believed, and can read the credentials sent to it")

@@ -34,7 +34,9 @@ class Digest:
     def parse(cls, text: str) -> Self:
         """Parse a digest; raises `InputError` if it is malformed."""
         if len(text) > _MAX_LENGTH or not _GRAMMAR.fullmatch(text):
-            raise InputError(f"'{escape(text, 120)}' is not a digest", hint="A digest is written sha256:<64 hex digits>.")
+            raise InputError(
+                f"'{escape(text, 120)}' is not a digest", hint="A digest is written sha256:<64 hex digits>."
+            )
         algorithm, _, encoded = text.partition(":")
         length = _HEX_LENGTHS.get(algorithm)
         if length is not None and not re.fullmatch(rf"[a-f0-9]{{{length}}}", encoded):

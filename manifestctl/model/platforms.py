@@ -14,11 +14,54 @@ from manifestctl.errors import InputError
 from manifestctl.text import escape
 
 KNOWN_OS = frozenset(
-    "aix android darwin dragonfly freebsd hurd illumos ios js linux nacl netbsd openbsd plan9 solaris wasip1 windows zos".split()
+    [
+        "aix",
+        "android",
+        "darwin",
+        "dragonfly",
+        "freebsd",
+        "hurd",
+        "illumos",
+        "ios",
+        "js",
+        "linux",
+        "nacl",
+        "netbsd",
+        "openbsd",
+        "plan9",
+        "solaris",
+        "wasip1",
+        "windows",
+        "zos",
+    ]
 )
 KNOWN_ARCHITECTURES = frozenset(
-    "386 amd64 amd64p32 arm armbe arm64 arm64be loong64 mips mipsle mips64 mips64le mips64p32 mips64p32le ppc ppc64 "
-    "ppc64le riscv riscv64 s390 s390x sparc sparc64 wasm".split()
+    [
+        "386",
+        "amd64",
+        "amd64p32",
+        "arm",
+        "armbe",
+        "arm64",
+        "arm64be",
+        "loong64",
+        "mips",
+        "mipsle",
+        "mips64",
+        "mips64le",
+        "mips64p32",
+        "mips64p32le",
+        "ppc",
+        "ppc64",
+        "ppc64le",
+        "riscv",
+        "riscv64",
+        "s390",
+        "s390x",
+        "sparc",
+        "sparc64",
+        "wasm",
+    ]
 )
 
 OS_ALIASES = {"macos": "darwin"}
@@ -145,7 +188,9 @@ class Platform:
         """The platform for messages: escaped, for it may come from outside, and saying which parts are absent."""
         if not self.os and not self.architecture:
             return "no platform"
-        return escape(str(replace(self, os=self.os or "(no os)", architecture=self.architecture or "(no architecture)")), 200)
+        return escape(
+            str(replace(self, os=self.os or "(no os)", architecture=self.architecture or "(no architecture)")), 200
+        )
 
     def __str__(self) -> str:
         """Return ``os/architecture[/variant][:os.version]``, or the parenthesised form when there are os.features."""

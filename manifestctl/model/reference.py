@@ -65,12 +65,16 @@ class Reference:
         if not name:
             raise _invalid(text, "it names no repository")
         if "://" in text:
-            raise _invalid(text, "it is a URL", hint=f"Write it without the scheme: {escape(text.partition('://')[2], 200)}")
+            raise _invalid(
+                text, "it is a URL", hint=f"Write it without the scheme: {escape(text.partition('://')[2], 200)}"
+            )
         registry, repository = _split_host(name)
         if not _HOST.fullmatch(registry):
             raise _invalid(text, f"'{escape(registry, 100)}' is not a host")
         if repository != repository.lower():
-            raise _invalid(text, "a repository name must be lower-case", hint=f"Write {escape(repository.lower(), 200)}")
+            raise _invalid(
+                text, "a repository name must be lower-case", hint=f"Write {escape(repository.lower(), 200)}"
+            )
         if not _REPOSITORY.fullmatch(repository):
             raise _invalid(text, f"'{escape(repository, 100)}' is not a repository name")
         if len(registry) + 1 + len(repository) > _MAX_NAME:

@@ -39,7 +39,7 @@ def pointer(*parts: str | int) -> str:
     return "".join("/" + str(part).replace("~", "~0").replace("/", "~1") for part in parts)
 
 
-def load(raw: bytes, what: str, limit: int = MANIFEST_LIMIT) -> Any:  # noqa: ANN401 - JSON may be anything
+def load(raw: bytes, what: str, limit: int = MANIFEST_LIMIT) -> Any:
     """Decode strictly; ``what`` names the document in messages.
 
     Raises `DocumentError` with the rule ``json-…`` that was broken.
@@ -56,7 +56,7 @@ class _Decoder:
     def refuse(self, reason: str, rule: str, where: str = "") -> NoReturn:
         raise DocumentError(f"{self.what}: {reason}", rule=rule, pointer=where)
 
-    def decode(self, raw: bytes, limit: int) -> Any:  # noqa: ANN401 - JSON may be anything
+    def decode(self, raw: bytes, limit: int) -> Any:
         if len(raw) > limit:
             self.refuse(f"is larger than {limit} bytes", "json-too-large")
         try:
@@ -111,7 +111,7 @@ class _Decoder:
     def _constant(self, name: str) -> NoReturn:
         self.refuse(f"has the value {name}, which is not JSON", "json-number")
 
-    def _walk(self, value: Any, path: tuple[str | int, ...]) -> None:  # noqa: ANN401 - JSON may be anything
+    def _walk(self, value: Any, path: tuple[str | int, ...]) -> None:
         if isinstance(value, str) and _SURROGATE.search(value):
             self.refuse(f"has a lone surrogate at {pointer(*path) or 'its root'}", "json-surrogate", pointer(*path))
         elif isinstance(value, list):
@@ -219,7 +219,7 @@ class Fields:
             self._wrong(key, "an object of strings")
         return dict(value)
 
-    def required(self, get: Callable[[str], Any], key: str) -> Any:  # noqa: ANN401 - as the getter returns
+    def required(self, get: Callable[[str], Any], key: str) -> Any:
         """Return what the getter returns for the key, which must be there."""
         value = get(key)
         if value is None:

@@ -13,7 +13,14 @@ import stat
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
-from manifestctl.errors import ConflictError, DeniedError, DocumentError, IntegrityError, NotFoundError, UnreachableError
+from manifestctl.errors import (
+    ConflictError,
+    DeniedError,
+    DocumentError,
+    IntegrityError,
+    NotFoundError,
+    UnreachableError,
+)
 from manifestctl.files import locked, reason, replacing
 from manifestctl.model import media_types
 from manifestctl.model.descriptor import Descriptor
@@ -185,12 +192,16 @@ class LayoutStore:
 
     def _entry(self, tag: str, what: str) -> Descriptor:
         entries = self._index()["manifests"]
-        places = [i for i, entry in enumerate(entries) if isinstance(entry, dict) and _ref_name(entry) == (tag or "latest")]
+        places = [
+            i for i, entry in enumerate(entries) if isinstance(entry, dict) and _ref_name(entry) == (tag or "latest")
+        ]
         if not tag and not places and len(entries) == 1:
             places = [0]
         found = [Descriptor.from_json(entries[i], f"{self.name}/{_INDEX_FILE}", f"/manifests/{i}") for i in places]
         if not found:
-            raise NotFoundError(f"{what} does not exist", hint=f"'manifestctl tags {escape(self.name)}' lists what is there.")
+            raise NotFoundError(
+                f"{what} does not exist", hint=f"'manifestctl tags {escape(self.name)}' lists what is there."
+            )
         if len({entry.digest for entry in found}) > 1:
             raise DocumentError(
                 f"{what}: {_INDEX_FILE} gives this tag to {len(found)} different images",

@@ -74,9 +74,7 @@ class Stores:
         from manifestctl.transport.retry import Retries
 
         client = self._client(reference.registry)
-        retries = Retries(
-            self.runtime, self.meter, tries=self.settings.retries, deadline=self.settings.retry_deadline
-        )
+        retries = Retries(self.runtime, self.meter, tries=self.settings.retries, deadline=self.settings.retry_deadline)
         return RegistryStore(reference, client, retries, self.runtime)
 
     def _client(self, registry: str) -> RegistryClient:

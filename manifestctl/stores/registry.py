@@ -7,10 +7,11 @@ as a whole, with the same bytes.
 from __future__ import annotations
 
 import contextlib
+import functools
 from typing import TYPE_CHECKING, NoReturn, TypeVar
 from urllib.parse import quote, urlencode, urljoin
 
-from manifestctl.errors import ConflictError, DocumentError, IntegrityError, InputError, UnreachableError
+from manifestctl.errors import DocumentError, InputError, IntegrityError, UnreachableError
 from manifestctl.events import Warned
 from manifestctl.model import media_types
 from manifestctl.model.descriptor import Descriptor
@@ -19,13 +20,13 @@ from manifestctl.model.strict_json import MANIFEST_LIMIT
 from manifestctl.stores.base import Content, check_content, check_digest, checked, described
 from manifestctl.text import escape, outside
 from manifestctl.transport.failures import failure
-from manifestctl.transport.message import Body, Request, Response
+from manifestctl.transport.message import BODY_LIMIT, Body, Request, Response
 from manifestctl.transport.retry import retry_after
 
 T = TypeVar("T")
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
     from manifestctl.model.reference import Reference
     from manifestctl.runtime import Runtime
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from manifestctl.transport.client import RegistryClient
     from manifestctl.transport.retry import Retries
 
+_ACCEPT = {"Accept": media_types.ACCEPT}
 _TAGS_LIMIT = 16 * 1024 * 1024
 _MAX_PAGES = 10_000
 _DIGEST_HEADER = "docker-content-digest"
@@ -41,9 +43,7 @@ _DIGEST_HEADER = "docker-content-digest"
 class RegistryStore:
     """A store in a registry's repository."""
 
-    def __init__(
-        self, reference: Reference, client: RegistryClient, retries: Retries, runtime: Runtime
-    ) -> None:
+    def __init__(self, reference: Reference, client: RegistryClient, retries: Retries, runtime: Runtime) -> None:
         """Bind to a repository; nothing is sent yet."""
         self._name = reference.store
         self._repository = reference.repository
@@ -73,7 +73,7 @@ class RegistryStore:
         """Read a manifest or list by tag, digest or descriptor."""
         what = described(name, self.name)
         selector = str(name.digest) if isinstance(name, Descriptor) else name or "latest"
-        request = self._request("GET", f"manifests/{quote(selector)}", Accept=media_types.ACCEPT, limit=MANIFEST_LIMIT)
+        request = self._request("GET", f"manifests/{quote(selector, safe=':')}", _ACCEPT, limit=MANIFEST_LIMIT)
         response = self._run(f"GET manifest of {what}", lambda: self._ok(request, f"reading {what}"))
         if response.truncated:
             raise DocumentError(f"{what}: is larger than {MANIFEST_LIMIT} bytes", rule="json-too-large")
@@ -130,9 +130,9 @@ class RegistryStore:
         selector = tag or str(content.digest)
         request = self._request(
             "PUT",
-            f"manifests/{quote(selector)}",
+            f"manifests/{quote(selector, safe=':')}",
+            {"Content-Type": content.media_type, **_conditions(only_if)},
             body=Body.of(content.raw),
-            **{"Content-Type": content.media_type, **_conditions(only_if)},
         )
         tried: list[bool] = []
 
@@ -154,8 +154,9 @@ class RegistryStore:
         tags: list[str] = []
         for _ in range(_MAX_PAGES):
             request = self._request("GET", path, limit=_TAGS_LIMIT)
-            operation = f"GET tags of {self.name}"
-            response = self._run(operation, lambda request=request: self._ok(request, f"listing tags of {self.name}"))
+            response = self._run(
+                f"GET tags of {self.name}", functools.partial(self._ok, request, f"listing tags of {self.name}")
+            )
             tags += _page_of_tags(response, self.name)
             following = _next_link(response, request, self._client.origin)
             if following is None:
@@ -164,11 +165,17 @@ class RegistryStore:
         raise UnreachableError(f"listing tags of {self.name} failed: it does not end after {_MAX_PAGES} pages")
 
     def _request(
-        self, method: str, path: str, *, body: Body | None = None, limit: int = 64 * 1024, **headers: str
+        self,
+        method: str,
+        path: str,
+        headers: Mapping[str, str] | None = None,
+        *,
+        body: Body | None = None,
+        limit: int = BODY_LIMIT,
     ) -> Request:
         if "://" not in path:
             path = f"/v2/{self._repository}/{path}"
-        return Request(method, path, self._repository, headers, body, limit)
+        return Request(method, path, self._repository, headers or {}, body, limit)
 
     def _run(self, operation: str, call: Callable[[], T]) -> T:
         return self._retries.run(operation, call)
@@ -184,19 +191,19 @@ class RegistryStore:
         raise failure(response, doing, retry_after=wait, writing=writing)
 
     def _head(self, name: str) -> Response | None:
-        response = self._client.send(self._request("HEAD", f"manifests/{quote(name)}", Accept=media_types.ACCEPT))
+        response = self._client.send(self._request("HEAD", f"manifests/{quote(name, safe=':')}", _ACCEPT))
         # The answer to HEAD has no body that would say why; GET is asked for that.
         return response if response.ok else None
 
     def _has(self, descriptor: Descriptor, what: str) -> bool:
         response = self._client.send(self._request("HEAD", f"blobs/{descriptor.digest}"))
-        if response.status == 404:  # noqa: PLR2004 - its name is its number
+        if response.status == 404:
             return False
         if response.status in (401, 403, 405) and not self._client.profile.head_blob_reliable:
             # ECR Public answers 401 to an anonymous HEAD of a blob that it gives to GET.
             with self._client.stream(self._request("GET", f"blobs/{descriptor.digest}")) as stream:
                 response = stream.response
-            if response.status == 404:  # noqa: PLR2004 - its name is its number
+            if response.status == 404:
                 return False
         if not response.ok:
             self._fail(response, f"looking for blob {what}")
@@ -216,13 +223,13 @@ class RegistryStore:
         url = urljoin(f"{self._client.origin}/v2/{self._repository}/blobs/uploads/", location)
         url += ("&" if "?" in url else "?") + urlencode({"digest": str(blob.descriptor.digest)})
         body = Body(blob.open, blob.descriptor.size)
-        response = self._client.send(self._request("PUT", url, body=body, **{"Content-Type": "application/octet-stream"}))
+        response = self._client.send(self._request("PUT", url, {"Content-Type": "application/octet-stream"}, body=body))
         if not response.ok:
             self._fail(response, f"uploading {what}", writing=True)
 
     def _holds(self, selector: str, content: Content) -> bool:
         response = self._client.send(
-            self._request("GET", f"manifests/{quote(selector)}", Accept=media_types.ACCEPT, limit=MANIFEST_LIMIT)
+            self._request("GET", f"manifests/{quote(selector, safe=':')}", _ACCEPT, limit=MANIFEST_LIMIT)
         )
         return response.ok and response.body == content.raw
 
@@ -240,7 +247,9 @@ class RegistryStore:
     def _pass_on_warning(self, response: Response) -> None:
         warning = response.headers.get("warning", "")
         if warning.startswith("299 "):
-            self._runtime.observe(Warned(f"{self._client.origin.partition('://')[2]} warns: {outside(warning[4:], 300)}"))
+            self._runtime.observe(
+                Warned(f"{self._client.origin.partition('://')[2]} warns: {outside(warning[4:], 300)}")
+            )
 
 
 def _conditions(only_if: OnlyIf | None) -> dict[str, str]:
@@ -263,9 +272,11 @@ def _next_link(response: Response, request: Request, origin: str) -> str | None:
     """Return the URL of the next page (RFC 8288), which registries give relative to the one that was asked for."""
     link = response.headers.get("link", "")
     target, _, parameters = link.partition(">")
-    if not target.strip().startswith("<") or 'rel="next"' not in parameters.replace(" ", "").replace("rel=next", 'rel="next"'):
+    if not target.strip().startswith("<") or 'rel="next"' not in parameters.replace(" ", "").replace(
+        "rel=next", 'rel="next"'
+    ):
         return None
     url = urljoin(urljoin(origin, request.path), target.strip()[1:])
     if not url.startswith(f"{origin}/"):
-        raise ConflictError(f"the next page of tags is on another host: {escape(outside(url), 200)}")
+        raise UnreachableError(f"the next page of tags is on another host: {escape(outside(url), 200)}")
     return url

@@ -138,7 +138,8 @@ class Authorizer:
         """Return the repositories that the credential opens, the one that is asked for now first."""
         others = (other for other in self._wanted if other != repository)
         return [
-            repository, *(other for other in others if self._source.credential(self._registry, other) == credential)
+            repository,
+            *(other for other in others if self._source.credential(self._registry, other) == credential),
         ]
 
     def _ask(self, challenge: Challenge, repositories: list[str], credential: Credential | None) -> Response:
@@ -180,7 +181,7 @@ class Authorizer:
         doing = f"getting a token for {self._registry} from {outside(_host(challenge.realm), 100)}"
         if not response.ok:
             error = failure(response, doing)
-            if response.status == 400 or isinstance(error, DeniedError):  # noqa: PLR2004 - what OAuth says of bad tokens
+            if response.status == 400 or isinstance(error, DeniedError):
                 hint = "The user name, password or token is wrong, or has expired; log in again."
                 raise DeniedError(error.message, hint=error.hint if response.credentials == ANONYMOUS.source else hint)
             raise error
@@ -191,7 +192,9 @@ class Authorizer:
         except (ValueError, AttributeError, TypeError, RecursionError):
             token, lifetime = None, 0.0
         if not isinstance(token, str) or not token.isascii() or not token.isprintable():
-            raise UnreachableError(f"{doing} failed: the answer holds no token", hint="A proxy may have answered in its place.")
+            raise UnreachableError(
+                f"{doing} failed: the answer holds no token", hint="A proxy may have answered in its place."
+            )
         if not 0 < lifetime < float("inf"):
             lifetime = _DEFAULT_LIFETIME
         # Renewed a little before its end, so that it does not expire on the way.

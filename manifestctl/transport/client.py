@@ -20,7 +20,7 @@ from manifestctl.transport.message import BODY_LIMIT, Body, Request, Response
 from manifestctl.transport.wire_log import exchanged
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Generator, Iterator
 
     import httpx
 
@@ -113,7 +113,7 @@ class Exchanger:
             response.close()
         return b"".join(parts), False
 
-    def chunks(self, response: httpx.Response, request: Request) -> Iterator[bytes]:
+    def chunks(self, response: httpx.Response, request: Request) -> Generator[bytes]:
         """Yield the body as it comes. Raises `UnreachableError` if it breaks off."""
         encoding = response.headers.get("content-encoding", "identity").strip().lower()
         if encoding not in ("", "identity"):
@@ -211,7 +211,7 @@ class RegistryClient:
         return went_bad and self.authorizer.replace(final.request.repository, final.used)
 
     def _redirected(self, final: _Final, url: str) -> tuple[Request, str]:
-        from manifestctl.transport.challenge import forbidden_address
+        from manifestctl.transport.addresses import forbidden_address
 
         request = final.request
         target = urljoin(url, final.raw.headers["location"])
@@ -243,7 +243,7 @@ class _Final:
         """Read what is left and return the response."""
         return self.response(*(self.body or exchanger.read(self.raw, self.request, limit)))
 
-    def response(self, body: bytes, truncated: bool = False) -> Response:  # noqa: FBT001, FBT002 - as `read` returns it
+    def response(self, body: bytes, truncated: bool = False) -> Response:
         """Return the response with this body."""
         return Response(
             status=self.raw.status_code,
@@ -269,4 +269,3 @@ def _netloc(url: str) -> str:
 
 def _host(response: httpx.Response) -> str:
     return outside(response.url.netloc.decode("ascii", "replace"), 300)
-

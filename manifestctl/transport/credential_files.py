@@ -118,7 +118,7 @@ class CredentialFile:
         return None
 
 
-def value_of(document: Mapping[str, Any], name: str) -> Any:  # noqa: ANN401 - JSON may be anything
+def value_of(document: Mapping[str, Any], name: str) -> Any:
     """Return a field of a JSON object by its name, or by its name in another case as Go programs do; None if absent."""
     if name in document:
         return document[name]

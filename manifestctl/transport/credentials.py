@@ -132,9 +132,7 @@ class Chain:
                 return _Answer(credential, place)
         return _Answer()
 
-    def _replace(
-        self, registry: str, repository: str, rejected: Credential, old: _Answer, *, worked: bool
-    ) -> _Answer:
+    def _replace(self, registry: str, repository: str, rejected: Credential, old: _Answer, *, worked: bool) -> _Answer:
         if worked or not old.renewed:
             try:
                 fresh = self._sources[old.place].renew(registry, repository, rejected)

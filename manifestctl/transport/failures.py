@@ -60,7 +60,9 @@ def answer(response: Response) -> str:
     return f'{response.status} "{outside(text, 300)}"'
 
 
-def failure(response: Response, doing: str, *, retry_after: float | None = None, writing: bool = False) -> ManifestctlError:
+def failure(
+    response: Response, doing: str, *, retry_after: float | None = None, writing: bool = False
+) -> ManifestctlError:
     """Return the error for a response that is not a success.
 
     ``doing`` names the operation and the image: ``reading example.com/web:1``. ``writing`` says that a 5xx leaves it
@@ -71,9 +73,12 @@ def failure(response: Response, doing: str, *, retry_after: float | None = None,
     text = response.body[:4096].decode("utf-8", "replace").lower()
     message = f"{doing} failed: the registry said {answer(response)}"
     if response.credentials:
-        message += f" (credentials: {response.credentials})"
+        anonymous = response.credentials == ANONYMOUS.source
+        message += " (asked without credentials)" if anonymous else f" (credentials: {response.credentials})"
     if "TAG_INVALID" in codes or (status in (400, 403, 409, 412, 405) and any(word in text for word in _IMMUTABLE)):
-        return ConflictError(message, hint="The tag is immutable there and holds something else; publish under a new tag.")
+        return ConflictError(
+            message, hint="The tag is immutable there and holds something else; publish under a new tag."
+        )
     if status == 412:
         return ConflictError(message, hint="Somebody else wrote the tag in between; look at what it holds now.")
     if writing and codes & _ABSENT_CODES:
@@ -99,16 +104,22 @@ def _other(response: Response, message: str, *, permanent: bool, html: bool) -> 
     if permanent:
         return DeniedError(message, hint="A quota or limit of the registry is reached; trying again will not help.")
     if html:
-        return UnreachableError(message, hint="A proxy or another web server answered; check the host and the proxy variables.")
+        return UnreachableError(
+            message, hint="A proxy or another web server answered; check the host and the proxy variables."
+        )
     if 300 <= response.status < 400:
         return UnreachableError(message, hint="The redirect could not be followed.")
-    return UnreachableError(message, hint="The registry does not accept this request; see its answer, or run again with -v.")
+    return UnreachableError(
+        message, hint="The registry does not accept this request; see its answer, or run again with -v."
+    )
 
 
 def _overload_hint(status: int, credentials: str) -> str:
     if status == 429:
         anonymous = credentials in ("", ANONYMOUS.source)
-        return "The registry limits requests; wait a little" + (", or log in: limits are higher then." if anonymous else ".")
+        return "The registry limits requests; wait a little" + (
+            ", or log in: limits are higher then." if anonymous else "."
+        )
     return "The registry is failing; running again later is safe."
 
 
@@ -134,7 +145,8 @@ def network_failure(error: httpx.TransportError, doing: str, host: str, *, writi
     return UnreachableError(
         f"{doing} failed: {words}",
         hint=hint,
-        transient=not isinstance(error, httpx.UnsupportedProtocol | httpx.LocalProtocolError) and "--plain-http" not in hint,
+        transient=not isinstance(error, httpx.UnsupportedProtocol | httpx.LocalProtocolError)
+        and "--plain-http" not in hint,
         outcome_unknown=writing and not before,
     )
 
@@ -144,15 +156,24 @@ def _network_words(error: httpx.TransportError, host: str) -> tuple[str, str]:
 
     text = str(error)
     if isinstance(error, httpx.ProxyError):
-        return f"the proxy did not connect to {host}: {outside(text, 200)}", "Check HTTPS_PROXY, HTTP_PROXY and NO_PROXY."
+        return (
+            f"the proxy did not connect to {host}: {outside(text, 200)}",
+            "Check HTTPS_PROXY, HTTP_PROXY and NO_PROXY.",
+        )
     if isinstance(error, httpx.ConnectTimeout):
-        return f"{host} did not accept a connection in time", "Check the host name, the network and the proxy variables."
+        return (
+            f"{host} did not accept a connection in time",
+            "Check the host name, the network and the proxy variables.",
+        )
     if isinstance(error, httpx.ConnectError):
         if "WRONG_VERSION_NUMBER" in text.upper() or "HTTP_REQUEST" in text.upper():
             return f"{host} does not speak TLS on this port", f"If it is on plain HTTP, pass --plain-http {host}."
         if "Name or service" in text or "Temporary failure in name" in text or "nodename" in text:
             return f"the host name {host} is not known", "Check the spelling of the registry's name, and DNS."
-        return f"no connection to {host}: {outside(text, 200)}", "Check the host, the port, the network and the proxy variables."
+        return (
+            f"no connection to {host}: {outside(text, 200)}",
+            "Check the host, the port, the network and the proxy variables.",
+        )
     if isinstance(error, httpx.TimeoutException):
         return f"{host} did not answer in time", "Run again, or give it longer with --timeout."
     return f"the connection to {host} broke: {outside(text, 200) or type(error).__name__}", "Running again is safe."

@@ -98,7 +98,7 @@ class Retries:
 
     def _wait(self, state: RetryCallState) -> float:
         error = _error(state)
-        jittered = self._runtime.random() * min(_CAP, _BASE * 2**state.attempt_number)
+        jittered: float = self._runtime.random() * min(_CAP, _BASE * 2.0**state.attempt_number)
         return max(jittered, error.retry_after or 0.0)
 
     def _stop(self, state: RetryCallState, started: float) -> bool:

@@ -6,10 +6,11 @@ a thread by `warm`.
 
 from __future__ import annotations
 
+from collections import deque
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from manifestctl.text import escape
+from manifestctl.text import escape, plural
 from manifestctl.validation.faults import Fault, name, shown
 from manifestctl.validation.kinds import INDEX_KINDS, kind_of_media_type
 from manifestctl.validation.schemas import schema
@@ -37,12 +38,15 @@ _TYPES = {
 
 
 def warm() -> None:
-    """Import jsonschema and make the validators of lists, so that the first real use finds them ready."""
-    for kind in INDEX_KINDS:
-        for _ in schema_faults(kind, {"schemaVersion": 2, "manifests": []}):
-            pass
-        for _ in shape_faults(kind, {}):
-            pass
+    """Import jsonschema and make the validators of lists, so that the first real use finds them ready.
+
+    It may run in a thread of its own beside any other call of this room.
+    """
+    # An entry has the patterns compiled too.
+    document = {"manifests": [{"mediaType": "a/b", "digest": "sha256:0"}]}
+    for kind in sorted(INDEX_KINDS):
+        deque(schema_faults(kind, document), maxlen=0)
+        deque(shape_faults(kind, document), maxlen=0)
 
 
 def schema_faults(kind: str, document: object) -> Iterator[Fault]:
@@ -93,7 +97,9 @@ def _wrong_value(error: _Error, path: Path) -> Fault:
     kind = kind_of_media_type(value) if path == ("mediaType",) and isinstance(value, str) else None
     hint = f"That is the media type of the kind {kind}." if kind else error.schema.get("description", "")
     message = f"{name(path)} is {shown(value)}, but must be {shown(error.validator_value)}"
-    return Fault(path, "schema-const", message, hint, str(value), str(error.validator_value))
+    return Fault(
+        path, "schema-const", message, hint, value if isinstance(value, str) else "", str(error.validator_value)
+    )
 
 
 def _wrong_form(error: _Error, path: Path) -> Fault:
@@ -110,8 +116,8 @@ def _out_of_bounds(error: _Error, path: Path) -> Fault:
 
 
 def _too_few(error: _Error, path: Path) -> Fault:
-    count = f"has {len(error.instance)} entries" if error.instance else "is empty"
-    message = f"{name(path)} {count}, but must have at least {error.validator_value}"
+    count = f"has {len(error.instance)}" if error.instance else "is empty"
+    message = f"{name(path)} {count}, but must have at least {plural(error.validator_value, 'entry', 'entries')}"
     return Fault(path, "schema-min-items", message, _explanation(error.schema))
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from manifestctl.model.finding import Finding
 from manifestctl.model.platforms import Platform
 from manifestctl.model.strict_json import pointer
-from manifestctl.text import escape
+from manifestctl.text import escape, outside
 from manifestctl.validation.rules import RULES
 
 if TYPE_CHECKING:
@@ -39,13 +39,13 @@ def name(path: Path) -> str:
 
 
 def shown(value: object) -> str:
-    """Return a value as a message shows it: short, escaped, containers by their kind alone."""
+    """Return a value as a message shows it: short, without secrets of URLs, escaped; containers by their kind alone."""
     if value is None:
         return "null"
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, str):
-        return f'"{escape(value, 120)}"'
+        return f'"{outside(value, 120)}"'
     if isinstance(value, int | float):
         return escape(str(value), 40)
     return "an object" if isinstance(value, dict) else "an array"
@@ -102,8 +102,8 @@ def finding(fault: Fault, document: object) -> Finding:
         hint=fault.hint,
         image=image,
         platform=platform,
-        found=escape(fault.found, 200),
-        expected=escape(fault.expected, 200),
+        found=outside(fault.found, 200),
+        expected=outside(fault.expected, 200),
     )
 
 

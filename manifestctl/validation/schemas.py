@@ -60,7 +60,7 @@ def _document(kind: str) -> Schema:
     return document
 
 
-def _inline(value: Any, root: Schema) -> Any:  # noqa: ANN401 - JSON may be anything
+def _inline(value: Any, root: Schema) -> Any:
     if isinstance(value, list):
         return [_inline(item, root) for item in value]
     if not isinstance(value, dict):

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 MAX_FINDINGS = 1000
 """So many findings are listed for one document at most."""
+# How the messages of `strict_json` go on after the document's name, which the reader of a finding sees beside it.
+_PREDICATES = ("is ", "has ", "begins ")
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,12 +78,12 @@ def _listed(document: object, faults: list[Fault]) -> Iterator[Finding]:
 
 
 def _refusal(error: DocumentError, what: str) -> Finding:
-    rule = error.rule if error.rule in RULES else "document-invalid"
+    message = error.message.removeprefix(f"{what}: ")
     return Finding(
         severity="error",
-        rule=rule,
+        rule=error.rule if error.rule in RULES else "document-invalid",
         category="wrong",
         where=escape(error.pointer),
-        message=error.message.removeprefix(f"{what}: "),
+        message=f"the document {message}" if message.startswith(_PREDICATES) else message,
         hint=error.hint,
     )

@@ -127,7 +127,9 @@ def examine(checked: Checked, stores: Sequence[Store], pool: Pool) -> None:
     request = checked.request
     checked.gathered = gather(request.images, stores, pool, request.platforms)
     gathered = checked.gathered
-    if gathered.repository_unknown is not None and all(image.location.store == request.target.store for image in request.images):
+    if gathered.repository_unknown is not None and all(
+        image.location.store == request.target.store for image in request.images
+    ):
         checked.findings += gathered.findings
         raise NotFoundError(
             gathered.repository_unknown.message,
@@ -223,4 +225,3 @@ def warm(nothing: None) -> None:
     from manifestctl import validation
 
     validation.warm()
-

@@ -253,4 +253,3 @@ def _about(rule: str, member: Member, message: str, *, hint: str = "", found: st
         found=found,
         expected=expected,
     )
-

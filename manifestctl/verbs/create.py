@@ -158,9 +158,7 @@ def _look_at_tags(created: Created, reads: Sequence[tuple[str, Future[Digest | N
                 rule = f"target-{kinds[error.category]}"
             else:
                 raise
-            findings.append(
-                rules.found(rule, error.message, where=where, hint=error.hint, repository=store.name)
-            )
+            findings.append(rules.found(rule, error.message, where=where, hint=error.hint, repository=store.name))
 
 
 def _guard(created: Created, state: TagState) -> Guard:

@@ -132,9 +132,7 @@ def gather(
 
     ``stores`` are those of the requests. Raises only what ends the run; everything about one image becomes a finding.
     """
-    jobs = [
-        _Job(request, store, request.location.selector) for request, store in zip(requests, stores, strict=True)
-    ]
+    jobs = [_Job(request, store, request.location.selector) for request, store in zip(requests, stores, strict=True)]
     gathered = Gathered()
     _collect([(job, pool.submit(_read, job)) for job in jobs], pool, platforms, gathered)
     return gathered
@@ -226,9 +224,7 @@ def _read_job(job: _Job) -> _Read:
         error.rule = "config-unreadable"
         raise
     entry = job.entry or manifest.descriptor
-    return _Read(
-        member=Member(job.request, job.store.name, entry, manifest, raw, config, listed=job.entry is not None)
-    )
+    return _Read(member=Member(job.request, job.store.name, entry, manifest, raw, config, listed=job.entry is not None))
 
 
 def _check_is_image(manifest: Manifest, what: str) -> None:

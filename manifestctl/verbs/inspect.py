@@ -107,7 +107,9 @@ def _narrowed(location: Location, store: Store, content: Content, platform: Plat
             return content
         there = config.platform.shown if config is not None else "an artifact"
     else:
-        entries = [e for e in manifest.entries if e.platform and not e.is_attestation and e.platform.satisfies(platform)]
+        entries = [
+            e for e in manifest.entries if e.platform and not e.is_attestation and e.platform.satisfies(platform)
+        ]
         if len(entries) == 1:
             return store.read_manifest(entries[0])
         if entries:
@@ -145,7 +147,7 @@ def _node(store: Store, entry: Descriptor, *, deeper: bool) -> Node:
 def _attach(nodes: list[Node]) -> list[Node]:
     """Put attestations under the images that they are about; those of absent images stay where they are."""
     images = {str(node.descriptor.digest): node for node in nodes if not node.descriptor.is_attestation}
-    top = []
+    top: list[Node] = []
     for node in nodes:
         image = images.get(node.descriptor.attests)
         (top if image is None else image.attestations).append(node)

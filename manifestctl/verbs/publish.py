@@ -208,4 +208,3 @@ def order_tags(tag: str, more: tuple[str, ...]) -> list[str]:
     """Return the tags in the order in which they are written: the target's own, the others as given, ``latest`` last."""
     tags = list(dict.fromkeys((tag, *more)))
     return [name for name in tags if name != "latest"] + [name for name in tags if name == "latest"]
-

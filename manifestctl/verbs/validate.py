@@ -50,7 +50,9 @@ def judge_location(location: Location, open_store: OpenStore) -> Iterator[Judged
     yield from _judge(store, content, f"{store.name}@{content.digest}", set())
 
 
-def judge_layout(location: Location, open_store: OpenStore, documents: Iterator[tuple[str, bytes, str]]) -> Iterator[Judged]:
+def judge_layout(
+    location: Location, open_store: OpenStore, documents: Iterator[tuple[str, bytes, str]]
+) -> Iterator[Judged]:
     """Judge a layout: its own files, given as (name, bytes, kind), and everything that its index names but layers."""
     store = open_store(location)
     seen: set[str] = set()
@@ -114,4 +116,6 @@ def _judge_config(store: Store, config: Descriptor) -> Judged:
 def _unreadable(error: ManifestctlError, name: str, entry: Descriptor) -> Finding:
     rule = category_rule(error)
     category = RULES[rule].category
-    return Finding("error", rule, category, "", error.message, error.hint, image=escape(name, 300), found=str(entry.digest))
+    return Finding(
+        "error", rule, category, "", error.message, error.hint, image=escape(name, 300), found=str(entry.digest)
+    )
