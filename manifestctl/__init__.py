@@ -1,5 +1,127 @@
-"""manifestctl publishes multi-architecture container images safely."""
+"""manifestctl publishes multi-architecture container images safely.
+
+The library is what the command line is made of. A run needs a `Runtime` (clocks, environment, an observer) and `Stores`
+(which open registries and OCI layouts); the verbs do the rest and return values::
+
+    import os
+
+    from manifestctl import CheckRequest, CreateRequest, Runtime, Stores, create, image_requests, parse_location
+
+    runtime = Runtime.of_system(os.environ)
+    target = parse_location("registry.example.com/team/web:1.4")
+    request = CreateRequest(CheckRequest(target, image_requests(target, [":1.4-amd64", ":1.4-arm64"])))
+    with Stores.of_system(runtime) as stores:
+        created = create(request, stores, runtime)
+    print(created.status, created.exit_code)
+
+Nothing here prints, exits or reads the environment by itself. What is not in ``__all__`` may change at any time.
+"""
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from manifestctl.errors import ManifestctlError
+    from manifestctl.model.descriptor import Descriptor
+    from manifestctl.model.digest import Digest
+    from manifestctl.model.finding import Finding
+    from manifestctl.model.location import Location, parse_location
+    from manifestctl.model.platforms import Platform
+    from manifestctl.model.reference import Reference
+    from manifestctl.runtime import Runtime
+    from manifestctl.stores.base import OpenStore, Store
+    from manifestctl.stores.locate import Stores
+    from manifestctl.transport.settings import TransportSettings
+    from manifestctl.validation import Validation, validate
+    from manifestctl.verbs.check import Checked, CheckRequest, check, image_requests
+    from manifestctl.verbs.checks import Requirements
+    from manifestctl.verbs.compose import Wording
+    from manifestctl.verbs.create import Created, CreateRequest, create
+    from manifestctl.verbs.inspect import Inspected, inspect
+    from manifestctl.verbs.publish import Guard
+    from manifestctl.verbs.rules import Policy
+    from manifestctl.verbs.tags import Tagged, list_tags
+
 __version__ = "0.1.0"
+
+# Imported when first asked for: `manifestctl --version` must not pay for HTTP.
+_HOMES = {
+    "CheckRequest": "verbs.check",
+    "Checked": "verbs.check",
+    "CreateRequest": "verbs.create",
+    "Created": "verbs.create",
+    "Descriptor": "model.descriptor",
+    "Digest": "model.digest",
+    "Finding": "model.finding",
+    "Guard": "verbs.publish",
+    "Inspected": "verbs.inspect",
+    "Location": "model.location",
+    "ManifestctlError": "errors",
+    "OpenStore": "stores.base",
+    "Platform": "model.platforms",
+    "Policy": "verbs.rules",
+    "Reference": "model.reference",
+    "Requirements": "verbs.checks",
+    "Runtime": "runtime",
+    "Store": "stores.base",
+    "Stores": "stores.locate",
+    "Tagged": "verbs.tags",
+    "TransportSettings": "transport.settings",
+    "Validation": "validation",
+    "Wording": "verbs.compose",
+    "check": "verbs.check",
+    "create": "verbs.create",
+    "image_requests": "verbs.check",
+    "inspect": "verbs.inspect",
+    "list_tags": "verbs.tags",
+    "parse_location": "model.location",
+    "validate": "validation",
+}
+
+__all__ = [  # noqa: RUF022 - sorted as the table above
+    "CheckRequest",
+    "Checked",
+    "CreateRequest",
+    "Created",
+    "Descriptor",
+    "Digest",
+    "Finding",
+    "Guard",
+    "Inspected",
+    "Location",
+    "ManifestctlError",
+    "OpenStore",
+    "Platform",
+    "Policy",
+    "Reference",
+    "Requirements",
+    "Runtime",
+    "Store",
+    "Stores",
+    "Tagged",
+    "TransportSettings",
+    "Validation",
+    "Wording",
+    "__version__",
+    "check",
+    "create",
+    "image_requests",
+    "inspect",
+    "list_tags",
+    "parse_location",
+    "validate",
+]
+
+
+def __getattr__(name: str) -> object:
+    """Import a public name from its room."""
+    if name not in _HOMES:
+        raise AttributeError(f"module 'manifestctl' has no attribute {name!r}")
+    from importlib import import_module
+
+    return getattr(import_module(f"manifestctl.{_HOMES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

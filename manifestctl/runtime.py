@@ -6,9 +6,11 @@ and tests pass one of their own.
 
 from __future__ import annotations
 
+import random
 import threading
+import time
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 from manifestctl.errors import InterruptedRun
 from manifestctl.events import ignore
@@ -58,3 +60,11 @@ class Runtime:
     environ: Mapping[str, str]
     cancel: Cancel = field(default_factory=Cancel)
     observe: Observer = ignore
+
+    @classmethod
+    def of_system(
+        cls, environ: Mapping[str, str], *, cancel: Cancel | None = None, observe: Observer = ignore
+    ) -> Self:
+        """Return a runtime with the system's clocks; the environment is the caller's choice."""
+        cancel = cancel or Cancel()
+        return cls(time.monotonic, time.time, cancel.sleep, random.random, environ, cancel, observe)

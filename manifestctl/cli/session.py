@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-import random
 import sys
-import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -21,7 +19,6 @@ if TYPE_CHECKING:
     from manifestctl.cli.options import Common
     from manifestctl.model.finding import Finding
     from manifestctl.stores.locate import Stores
-    from manifestctl.transport.credentials import CredentialSource
     from manifestctl.verbs.rules import Policy
 
 CANCEL = Cancel()
@@ -49,15 +46,7 @@ class Session:
             as_json=common.log_format is LogFormat.json,
             colour=wants_colour(sys.stderr, self.environ),
         )
-        self.runtime = Runtime(
-            monotonic=time.monotonic,
-            now=time.time,
-            sleep=CANCEL.sleep,
-            random=random.random,
-            environ=self.environ,
-            cancel=CANCEL,
-            observe=self.log.event,
-        )
+        self.runtime = Runtime.of_system(self.environ, cancel=CANCEL, observe=self.log.event)
 
     @property
     def output(self) -> Output:
@@ -76,7 +65,7 @@ class Session:
         transport = settings(self.common, self.environ)
         for host in transport.tls_skip_verify:
             self.log.event(_insecure(host))
-        self.stores = Stores(transport, self._credentials, self.runtime)
+        self.stores = Stores.of_system(self.runtime, transport)
         return self.stores
 
     def policy(self) -> Policy:
@@ -117,12 +106,6 @@ class Session:
         if isinstance(error, InterruptedRun):
             raise error
         raise SystemExit(exit_code)
-
-    def _credentials(self) -> CredentialSource:
-        from manifestctl.transport.credentials import Chain
-        from manifestctl.transport.docker_config import file_sources
-
-        return Chain(file_sources(self.runtime, self.common.authfile))
 
 
 _NO_REQUESTS = {"sent": 0, "retried": 0, "bytes_in": 0, "bytes_out": 0}

@@ -43,6 +43,22 @@ class Stores:
         self._clients: dict[str, RegistryClient] = {}
         self._stores: dict[str, Store] = {}
 
+    @classmethod
+    def of_system(cls, runtime: Runtime, settings: TransportSettings | None = None) -> Self:
+        """Return stores that take credentials from Docker's and Podman's files, as ``runtime.environ`` names them."""
+        if settings is None:
+            from manifestctl.transport.settings import TransportSettings
+
+            settings = TransportSettings()
+
+        def credentials() -> CredentialSource:
+            from manifestctl.transport.credentials import Chain
+            from manifestctl.transport.docker_config import file_sources
+
+            return Chain(file_sources(runtime, settings.authfile))
+
+        return cls(settings, credentials, runtime)
+
     def __call__(self, location: Location, *, write: bool = False) -> Store:
         """Return the store of a location; see `OpenStore`."""
         if not isinstance(location, LayoutLocation):

@@ -163,7 +163,8 @@ class _Run:
             with contextlib.suppress(OSError), process.stdin as pipe:
                 pipe.write(self._helper.server.encode())
             status = self._wait(process, stdout)
-            stderr.join(_SLICE)
+            if status != 0:
+                stderr.join(_GRACE)
             return _Output(status, bytes(stdout.data), bytes(stderr.data))
         finally:
             if process.poll() is None:

@@ -61,9 +61,9 @@ def _checked(variable: str, value: str) -> str:
             f"{variable} names a SOCKS proxy, which manifestctl does not support",
             hint="Name an HTTP proxy, or exclude the registry with NO_PROXY.",
         )
-    # A bare IPv6 address is a host, but not one in a URL.
-    split = split_host(match["host"]) if match and not match["host"].startswith(":") else None
-    if match is None or split is None or scheme not in _SCHEMES:
+    split = split_host(match["host"]) if match else None
+    # An IPv6 address without brackets is a host, but not in a URL, where its last part could be a port.
+    if match is None or split is None or (":" in split[0] and match["host"][0] != "[") or scheme not in _SCHEMES:
         raise InputError(
             f"{variable} is not the URL of a proxy",
             hint="Write http://host:port; special characters in user and password must be percent-encoded.",

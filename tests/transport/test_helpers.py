@@ -6,7 +6,6 @@ import json
 import os
 import signal
 import sys
-import threading
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
@@ -317,10 +316,3 @@ def test_a_helper_that_has_nothing_new_is_not_asked_for_ever(shelf: Shelf) -> No
     credential = source.credential(SERVER, "web")
     assert credential is not None
     assert source.renew(SERVER, "web", credential) is None
-
-
-def test_threads_of_a_helper_end(shelf: Shelf) -> None:
-    shelf.put(GOOD)
-    before = threading.active_count()
-    shelf.ask()
-    assert threading.active_count() <= before
