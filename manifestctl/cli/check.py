@@ -52,7 +52,7 @@ def _check(session: Session, options: checking.ImageOptions) -> None:
     from manifestctl.verbs.check import check as judge
 
     request = checking.check_request(session, options)
-    with session.open_stores() as stores:
+    with session.open_stores(len(request.images)) as stores:
         checked = judge(request, stores, session.runtime)
     if session.output is Output.json:
         session.emit_json(_document(session, checked))

@@ -106,7 +106,7 @@ def _create(session: Session, options: checking.ImageOptions, extra: _Extra) -> 
     except Exception as error:
         files.write_report(session.document((), 2, error={"message": str(error), "hint": ""}))
         raise
-    with session.open_stores() as stores:
+    with session.open_stores(len(request.check.images) + 1 + len(request.tags)) as stores:
         created = publish(request, stores, session.runtime)
     document = _document(session, created)
     failed = _write_results(session, files, created, document)

@@ -34,6 +34,8 @@ class Stores:
     ) -> None:
         """Keep what stores need; nothing is opened yet."""
         self.settings = settings
+        self.expected = 0
+        """How many requests a registry will be sent at first; so many connections are opened ahead of them."""
         self.runtime = runtime
         self.meter = Meter()
         self._make_credentials = credentials
@@ -110,8 +112,8 @@ class Stores:
             self._credentials = self._make_credentials()
         profile = profile_for(registry)
         host = profile.host(registry)
-        self._connections.at_home(host.lower())
         origin = f"{self.settings.scheme(host)}://{host.lower()}"
+        self._connections.at_home(origin, self.expected)
         authorizer = Authorizer(registry, origin, profile, self._credentials, self._exchanger)
         pacer = self._pacer(profile.manifest_pacing)
         client = RegistryClient(

@@ -19,7 +19,7 @@ TAGS_PAGE = 1000
 class KnownChallenge:
     """The Bearer challenge that a registry is known to answer with, so that its 401 need not be provoked.
 
-    With ``scope`` tokens are asked for with exactly this scope, which stands for all repositories.
+    ``scope`` is one that it names whichever repository is asked for; empty if it names the repository's.
     """
 
     realm: str

@@ -17,9 +17,9 @@ from manifestctl.validation.schemas import schema
 from manifestctl.validation.shapes import shape_faults
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
-    from jsonschema import Draft202012Validator
+    from jsonschema import Draft202012Validator, ValidationError
 
     from manifestctl.validation.faults import Path
 
@@ -51,7 +51,12 @@ def warm() -> None:
 
 def schema_faults(kind: str, document: object) -> Iterator[Fault]:
     """Yield what the schema of the kind says against a parsed document."""
-    for error in _validator(kind).iter_errors(document):
+    return in_words(_validator(kind).iter_errors(document))
+
+
+def in_words(errors: Iterable[ValidationError]) -> Iterator[Fault]:
+    """Yield jsonschema's errors as faults in plain words."""
+    for error in errors:
         path: Path = tuple(error.absolute_path)
         if error.validator == "required":
             yield from _missing(error, path)

@@ -103,11 +103,12 @@ def recognise(document: object, what: str = "the document") -> str:
     if not isinstance(document, dict):
         raise DocumentError(f"{what}: is not a JSON object", rule="kind-unknown", hint=_hint())
     marked = _kinds_with(document, lambda kind: kind.marks)
-    declared = document.get("mediaType")
-    if isinstance(declared, str) and (marked or "digest" not in document):
-        kind = _BY_MEDIA_TYPE.get(declared)
-        if kind is not None and kind.self_describing:
-            return kind.name
+    said = document.get("mediaType")
+    declared = said if isinstance(said, str) else ""
+    kind = _BY_MEDIA_TYPE.get(declared)
+    # A descriptor has a mediaType too: that of what it points to.
+    if kind is not None and kind.self_describing and (marked or "digest" not in document):
+        return kind.name
     if declared in _SCHEMA_1 or document.get("fsLayers") is not None:
         raise DocumentError(
             f"{what}: is a Docker schema 1 manifest, which registries and clients no longer take",

@@ -69,8 +69,7 @@ def _inline(value: Any, root: Schema) -> Any:
         return {key: _inline(item, root) for key, item in value.items() if key != "$defs"}
     target, target_root = _resolve(value["$ref"], root)
     result: Schema = {key: item for key, item in _inline(target, target_root).items() if key != "$id"}
-    if "description" in value and "description" in result:
-        result["$comment"] = result["description"]
+    result["$comment"] = result.get("description", "")
     return result | {key: item for key, item in value.items() if key != "$ref"}
 
 

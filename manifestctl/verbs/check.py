@@ -13,7 +13,7 @@ from manifestctl.text import escape
 from manifestctl.verbs import rules
 from manifestctl.verbs.checks import Requirements, distinct, judge
 from manifestctl.verbs.compose import Composed, Wording, compose
-from manifestctl.verbs.gather import Gathered, ImageRequest, gather
+from manifestctl.verbs.gather import Gathered, ImageRequest, gather, start
 from manifestctl.verbs.rules import Policy
 
 if TYPE_CHECKING:
@@ -112,9 +112,7 @@ def check(request: CheckRequest, open_store: OpenStore, runtime: Runtime) -> Che
     try:
         stores = [open_store(image.location) for image in request.images]
         with Pool(request.concurrency, runtime.cancel) as pool:
-            loading = pool.submit(warm, None)
             examine(checked, stores, pool)
-            loading.result()
             checked.findings += schema_findings(checked)
     except ManifestctlError as error:
         checked.error = error
@@ -125,8 +123,11 @@ def check(request: CheckRequest, open_store: OpenStore, runtime: Runtime) -> Che
 def examine(checked: Checked, stores: Sequence[Store], pool: Pool) -> None:
     """Read the images and judge them; findings go into ``checked``, the user's policy not applied yet."""
     request = checked.request
-    checked.gathered = gather(request.images, stores, pool, request.platforms)
-    gathered = checked.gathered
+    reads = start(request.images, stores, pool)
+    # While the requests are under way there is nothing better to do than to load what comes next.
+    loading = pool.submit(_load_validation, None)
+    gathered = checked.gathered = gather(reads, pool, request.platforms)
+    loading.result()
     if gathered.repository_unknown is not None and all(
         image.location.store == request.target.store for image in request.images
     ):
@@ -219,8 +220,7 @@ def list_findings(composed: Composed) -> list[Finding]:
     return list(validate(content.raw, "the composed list", kind_of_media_type(content.media_type)).findings)
 
 
-def warm(nothing: None) -> None:
-    """Load what validation needs while the first requests are under way."""
+def _load_validation(nothing: None) -> None:
     del nothing
     from manifestctl import validation
 

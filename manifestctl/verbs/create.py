@@ -9,7 +9,7 @@ from manifestctl.errors import InputError, ManifestctlError, MissingContentError
 from manifestctl.model.reference import DEFAULT_TAG, check_tag
 from manifestctl.parallel import Pool
 from manifestctl.verbs import rules
-from manifestctl.verbs.check import Checked, CheckRequest, examine, list_findings, schema_findings, warm
+from manifestctl.verbs.check import Checked, CheckRequest, examine, list_findings, schema_findings
 from manifestctl.verbs.publish import Guard, Published, TagState, order_tags, publish_tag, read_tag
 
 if TYPE_CHECKING:
@@ -121,12 +121,10 @@ def _run(created: Created, open_store: OpenStore, runtime: Runtime) -> None:
     names = order_tags(target.tag or DEFAULT_TAG, request.tags)
     with Pool(request.check.concurrency, runtime.cancel) as pool:
         reads = [(name, pool.submit(lambda name: read_tag(store, name), name)) for name in names]
-        loading = pool.submit(warm, None)
         try:
             examine(checked, stores, pool)
             created.tags = [TagState(name) for name in names]
             _look_at_tags(created, reads, store)
-            loading.result()
             if checked.composed is not None:
                 checked.findings += list_findings(checked.composed)
         finally:

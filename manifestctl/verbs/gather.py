@@ -125,22 +125,27 @@ class _Read:
     error: ManifestctlError | None = None
 
 
-def gather(
-    requests: Sequence[ImageRequest], stores: Sequence[Store], pool: Pool, platforms: Sequence[Platform] = ()
-) -> Gathered:
-    """Read the images, and the images in lists that were given as images; of those only ``platforms``, if any are given.
+Reads = list[tuple[_Job, "Future[_Read]"]]
+"""Reads that are under way."""
 
-    ``stores`` are those of the requests. Raises only what ends the run; everything about one image becomes a finding.
-    """
+
+def start(requests: Sequence[ImageRequest], stores: Sequence[Store], pool: Pool) -> Reads:
+    """Begin to read the images; ``stores`` are those of the requests."""
     jobs = [_Job(request, store, request.location.selector) for request, store in zip(requests, stores, strict=True)]
+    return [(job, pool.submit(_read, job)) for job in jobs]
+
+
+def gather(reads: Reads, pool: Pool, platforms: Sequence[Platform] = ()) -> Gathered:
+    """Wait for the images, and read those in lists that were given as images: only ``platforms``, if any are given.
+
+    Raises only what ends the run; everything about one image becomes a finding.
+    """
     gathered = Gathered()
-    _collect([(job, pool.submit(_read, job)) for job in jobs], pool, platforms, gathered)
+    _collect(reads, pool, platforms, gathered)
     return gathered
 
 
-def _collect(
-    reads: Sequence[tuple[_Job, Future[_Read]]], pool: Pool, platforms: Sequence[Platform], gathered: Gathered
-) -> None:
+def _collect(reads: Reads, pool: Pool, platforms: Sequence[Platform], gathered: Gathered) -> None:
     # Lists are gone into before anything is waited for, so that all their images are on their way at once.
     opened = [(job, read.result(), read) for job, read in reads]
     inner = {

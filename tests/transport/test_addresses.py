@@ -51,7 +51,9 @@ def test_split_host(text: str, expected: tuple[str, int | None] | None) -> None:
     assert split_host(text) == expected
 
 
-@pytest.mark.parametrize("text", [text for text, expected in SPLIT if expected and text == text.lower() and text != "::1"])
+@pytest.mark.parametrize(
+    "text", [text for text, expected in SPLIT if expected and text == text.lower() and text != "::1"]
+)
 def test_join_is_the_reverse(text: str) -> None:
     split = split_host(text)
     assert split is not None
@@ -63,7 +65,9 @@ def test_loopback(host: str) -> None:
     assert is_loopback(host)
 
 
-@pytest.mark.parametrize("host", ["local.host", "foo.localhost", "128.0.0.1", "10.0.0.1", "::2", "localhost.example", ""])
+@pytest.mark.parametrize(
+    "host", ["local.host", "foo.localhost", "128.0.0.1", "10.0.0.1", "::2", "localhost.example", ""]
+)
 def test_not_loopback(host: str) -> None:
     assert not is_loopback(host)
 
@@ -186,7 +190,10 @@ def test_the_registrys_own_host_is_allowed(host: str, registry: str, forbidden: 
     assert forbidden_address(host, registry) is forbidden
 
 
-@given(st.integers(0, 2**32 - 1), st.sampled_from(["{0}", "{0:#x}", "0{0:o}", "{1}.{2}", "{1}.{3}.{4}", "{1:#x}.{3}.{5}.0{6:o}"]))
+@given(
+    st.integers(0, 2**32 - 1),
+    st.sampled_from(["{0}", "{0:#x}", "0{0:o}", "{1}.{2}", "{1}.{3}.{4}", "{1:#x}.{3}.{5}.0{6:o}"]),
+)
 def test_spellings_of_one_address_are_judged_alike(value: int, form: str) -> None:
     octets = value.to_bytes(4, "big")
     spelled = form.format(value, octets[0], value & 0xFFFFFF, octets[1], value & 0xFFFF, octets[2], octets[3])

@@ -28,7 +28,10 @@ PARSED: dict[str, tuple[list[str], list[Challenge]]] = {
         [HUB],
         [bearer(realm="https://auth.example/token", service="registry.example", scope="repository:library/web:pull")],
     ),
-    "comma inside quotes": (['Bearer scope="repository:a:pull,push",x=y'], [bearer(scope="repository:a:pull,push", x="y")]),
+    "comma inside quotes": (
+        ['Bearer scope="repository:a:pull,push",x=y'],
+        [bearer(scope="repository:a:pull,push", x="y")],
+    ),
     "unquoted": (
         ["Bearer realm=https://r.example/v2/token,service=r.example"],
         [bearer(realm="https://r.example/v2/token", service="r.example")],
@@ -71,7 +74,9 @@ def test_numbers_are_capped() -> None:
     assert len(parse([HUB] * 1000)) == challenge.MAX_HEADERS
 
 
-@given(st.lists(st.text(alphabet=st.sampled_from('Baer =,"\\\tx:/.-\x00é') | st.characters(), max_size=200), max_size=5))
+@given(
+    st.lists(st.text(alphabet=st.sampled_from('Baer =,"\\\tx:/.-\x00é') | st.characters(), max_size=200), max_size=5)
+)
 def test_any_text_is_parsed_without_an_error(headers: list[str]) -> None:
     for found in parse(headers):
         assert found.scheme == found.scheme.lower() != ""
@@ -85,7 +90,8 @@ TOKENS = st.text(alphabet="abcdefghijklmnopqrstuvwxyzABC0123456789!#$%&'*+-.^_`|
 
 @given(
     st.lists(
-        st.tuples(TOKENS, st.dictionaries(TOKENS.map(str.lower), st.text(max_size=30), min_size=1, max_size=5)), max_size=5
+        st.tuples(TOKENS, st.dictionaries(TOKENS.map(str.lower), st.text(max_size=30), min_size=1, max_size=5)),
+        max_size=5,
     )
 )
 def test_what_is_written_well_is_read_back(challenges: list[tuple[str, dict[str, str]]]) -> None:
@@ -99,7 +105,9 @@ def test_what_is_written_well_is_read_back(challenges: list[tuple[str, dict[str,
     assert parse([header]) == [Challenge(scheme.lower(), params) for scheme, params in challenges]
 
 
-@pytest.mark.parametrize("text", ['Bearer a="' + "\\" * 16000, "B" + " " * 16000 + "=", "a " * 8000, ", " * 8000, "a=" * 8000])
+@pytest.mark.parametrize(
+    "text", ['Bearer a="' + "\\" * 16000, "B" + " " * 16000 + "=", "a " * 8000, ", " * 8000, "a=" * 8000]
+)
 def test_long_input_takes_linear_time(text: str) -> None:
     assert len(text) <= challenge.MAX_LENGTH
     parse([text] * challenge.MAX_HEADERS)

@@ -18,8 +18,8 @@ REGISTRY, REPOSITORY = "registry.example", "team/web"
 class Source:
     """Gives the credentials it was made with, one a call; None when they are used up. An error is raised instead."""
 
-    answers: list[Credential | None | Exception] = field(default_factory=list)
-    renewals: list[Credential | None | Exception] = field(default_factory=list)
+    answers: list[Credential | Exception | None] = field(default_factory=list)
+    renewals: list[Credential | Exception | None] = field(default_factory=list)
     calls: list[str] = field(default_factory=list)
 
     def credential(self, registry: str, repository: str) -> Credential | None:
@@ -31,7 +31,7 @@ class Source:
         return _next(self.renewals)
 
 
-def _next(answers: list[Credential | None | Exception]) -> Credential | None:
+def _next(answers: list[Credential | Exception | None]) -> Credential | None:
     answer = answers.pop(0) if answers else None
     if isinstance(answer, Exception):
         raise answer

@@ -107,7 +107,9 @@ def test_a_null_entry_is_none() -> None:
     ],
 )
 def test_entries_that_cannot_be_used(entry: object, why: str) -> None:
-    file = CredentialFile.parse(json.dumps({"auths": {REGISTRY: entry, "other.example": {"auth": auth()}}}).encode(), "F")
+    file = CredentialFile.parse(
+        json.dumps({"auths": {REGISTRY: entry, "other.example": {"auth": auth()}}}).encode(), "F"
+    )
     with pytest.raises(InputError, match=why) as caught:
         file.entry(REGISTRY, REPOSITORY)
     assert "F: auths['registry.example']" in caught.value.message
@@ -205,7 +207,7 @@ def test_named_helpers(document: dict[str, Any], registry: str, expected: NamedH
 
 def test_a_helper_that_is_no_string() -> None:
     file = CredentialFile.parse(b'{"credHelpers": {"registry.example": 5}}', "F")
-    with pytest.raises(InputError, match="F: the helper for 'registry.example'"):
+    with pytest.raises(InputError, match=r"F: the helper for 'registry\.example'"):
         file.helper(REGISTRY)
 
 
@@ -245,7 +247,7 @@ def test_empty_files_are_no_error(tmp_path: Path, content: str) -> None:
 
 
 def test_huge_file(tmp_path: Path) -> None:
-    with open(tmp_path / "config.json", "wb") as file:
+    with (tmp_path / "config.json").open("wb") as file:
         file.truncate(64 * 1024 * 1024)
     with pytest.raises(InputError, match="larger than"):
         found(World({"DOCKER_CONFIG": str(tmp_path)}))
@@ -354,7 +356,9 @@ def test_all_places_are_asked_in_turn_for_each_registry(tmp_path: Path) -> None:
 )
 def test_places_below_home(tmp_path: Path, path: str, user: str) -> None:
     write(tmp_path / path, auths(**{REGISTRY: user}))
-    credential = found(World({"HOME": str(tmp_path), "DOCKER_CONFIG": "", "XDG_RUNTIME_DIR": "", "XDG_CONFIG_HOME": ""}))
+    credential = found(
+        World({"HOME": str(tmp_path), "DOCKER_CONFIG": "", "XDG_RUNTIME_DIR": "", "XDG_CONFIG_HOME": ""})
+    )
     assert credential is not None
     assert credential.username == user
     assert credential.source == f"auths['{REGISTRY}'] in {tmp_path / path}"
@@ -462,7 +466,11 @@ def test_the_file_is_read_once_by_all_threads(tmp_path: Path) -> None:
 
     source = FileSource(read, World().runtime)
     with ThreadPoolExecutor(4) as pool:
-        users = {credential.username for credential in pool.map(lambda n: source.credential(REGISTRY, n), "abcdefgh") if credential}
+        users = {
+            credential.username
+            for credential in pool.map(lambda n: source.credential(REGISTRY, n), "abcdefgh")
+            if credential
+        }
     assert users == {"u"}
     assert len(reads) == 1
 

@@ -7,7 +7,7 @@ import os
 import signal
 import sys
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
@@ -18,9 +18,6 @@ from manifestctl.transport.credential_helpers import HelperSource, ask
 from manifestctl.transport.credentials import Chain, Credential
 from manifestctl.transport.docker_config import file_sources
 from tests.transport.runtimes import World
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="the helpers written here are shell scripts")
 
@@ -72,7 +69,8 @@ def test_it_is_given_get_the_server_and_the_runs_environment(shelf: Shelf) -> No
 
 def test_a_helper_in_python(shelf: Shelf) -> None:
     shelf.put(
-        'import json, sys\nprint(json.dumps({"Username": "py", "Secret": sys.stdin.read()}))', shebang=f"#!{sys.executable}\n"
+        'import json, sys\nprint(json.dumps({"Username": "py", "Secret": sys.stdin.read()}))',
+        shebang=f"#!{sys.executable}\n",
     )
     credential = shelf.ask()
     assert credential is not None
@@ -117,7 +115,10 @@ FAILURES = {
     "no server": ("echo 'no credentials server URL'; exit 1", "failed: no credentials server URL"),
     "stdin not read": ("exec <&-; echo bad; exit 1", "failed: bad"),
     "nothing": ("exit 0", "not JSON (0 bytes)"),
-    "usage": ("echo 'Usage: docker-credential-test <get|list>'", "not JSON (41 bytes): Usage: docker-credential-test <get|list>"),
+    "usage": (
+        "echo 'Usage: docker-credential-test <get|list>'",
+        "not JSON (41 bytes): Usage: docker-credential-test <get|list>",
+    ),
     "list": ("echo '[]'", "no Username and Secret"),
     "text": ("""echo '"text"'""", "no Username and Secret"),
     "no secret": ("""echo '{"Username":"u"}'""", "no Username and Secret"),
@@ -225,9 +226,8 @@ def test_a_hanging_helper_is_ended_with_its_children(shelf: Shelf) -> None:
 def assert_ended(pid: int) -> None:
     """The process is gone, or dead and waiting to be collected by the process that took it over."""
     try:
-        with open(f"/proc/{pid}/stat") as file:
-            assert file.read().rpartition(")")[2].split()[0] == "Z"
-    except FileNotFoundError:
+        assert Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+    except (FileNotFoundError, ProcessLookupError):
         with pytest.raises(ProcessLookupError):
             os.kill(pid, 0)
 

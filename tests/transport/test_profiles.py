@@ -65,7 +65,9 @@ def test_ecr_public() -> None:
     assert profile.bad_token_statuses == {400, 403}
     assert profile.password_as_bearer
     assert profile.anonymous_retry
-    assert not (profile.blob_mount or profile.head_blob_reliable or profile.basic_only)
+    assert not profile.blob_mount
+    assert not profile.head_blob_reliable
+    assert not profile.basic_only
 
 
 def test_ecr_public_has_a_second_name_whose_realm_is_asked_for() -> None:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from manifestctl.errors import InputError, ManifestctlError
+from manifestctl.errors import InputError
 from manifestctl.transport.proxies import proxy_for
 
 HOST = "registry.example"
@@ -155,7 +155,7 @@ def test_values_that_cannot_be_used(variable: str, value: str, why: str) -> None
     ],
 )
 def test_no_proxy_that_cannot_be_read(value: str, why: str) -> None:
-    with pytest.raises(InputError, match="^NO_PROXY: ") as caught:
+    with pytest.raises(InputError, match=r"^NO_PROXY: ") as caught:
         proxy_for("https", HOST, 443, {"HTTPS_PROXY": PROXY, "NO_PROXY": value})
     assert why in caught.value.message
     assert "\x1b" not in caught.value.message
@@ -169,8 +169,7 @@ def test_without_a_proxy_no_proxy_is_not_read() -> None:
 def test_whatever_is_taken_is_fit_for_httpx(proxy: str, no_proxy: str) -> None:
     try:
         chosen = proxy_for("https", HOST, 443, {"HTTPS_PROXY": proxy, "NO_PROXY": no_proxy})
-    except ManifestctlError as error:
-        assert error.exit_code == 2
+    except InputError:
         return
     if chosen is not None:
         httpx.Proxy(chosen)

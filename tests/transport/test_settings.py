@@ -99,19 +99,22 @@ def test_skips_verification(hosts: tuple[str, ...], host: str, skips: bool) -> N
 
 @pytest.mark.parametrize("option", ["plain_http", "tls", "tls_skip_verify"])
 @pytest.mark.parametrize(
-    "text", ["", "http://registry.example", "registry.example/path", "a:0", "a:x", "*", "*.example", "a b", "a\n::error::b"]
+    "text",
+    ["", "http://registry.example", "registry.example/path", "a:0", "a:x", "*", "*.example", "a b", "a\n::error::b"],
 )
 def test_hosts_that_are_none(option: str, text: str) -> None:
+    options: dict[str, Any] = {option: (text,)}
     with pytest.raises(InputError, match="that is not a host") as caught:
-        TransportSettings(**{option: (text,)})
+        TransportSettings(**options)
     assert f"--{option.replace('_', '-')} " in caught.value.message
     assert "\n" not in caught.value.message
 
 
 @pytest.mark.parametrize("other", ["tls", "tls_skip_verify"])
 def test_contradictions(other: str) -> None:
+    options: dict[str, Any] = {other: ("a.example",)}
     with pytest.raises(InputError, match="--plain-http and --tls"):
-        TransportSettings(plain_http=("A.example",), **{other: ("a.example",)})
+        TransportSettings(plain_http=("A.example",), **options)
 
 
 def test_a_key_without_a_certificate() -> None:

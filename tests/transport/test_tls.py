@@ -11,7 +11,6 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 
 from manifestctl.errors import InputError
-
 from manifestctl.transport.certs_d import HostCertificates, certs_directories, host_certificates
 from manifestctl.transport.settings import TransportSettings
 from manifestctl.transport.tls import TlsContexts, load_system_store, no_tls_context, ssl_context
@@ -199,9 +198,7 @@ def test_the_option_goes_before_certs_d(tmp_path: Path, ours: Certificates, othe
 # The system's store.
 
 
-def store(
-    environ: dict[str, str], directories: tuple[str, ...] = (), files: tuple[str, ...] = ()
-) -> ssl.SSLContext:
+def store(environ: dict[str, str], directories: tuple[str, ...] = (), files: tuple[str, ...] = ()) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     load_system_store(context, environ, directories, files)
     return context
@@ -356,7 +353,10 @@ def test_an_encrypted_key_is_not_asked_a_passphrase_for(tmp_path: Path, ours: Ce
 
 @pytest.mark.parametrize(
     ("name", "why"),
-    [("bad.crt", "certificate file .*bad.crt holds no certificate"), ("bad.cert", "client certificate .*bad.cert with client key")],
+    [
+        ("bad.crt", "certificate file .*bad.crt holds no certificate"),
+        ("bad.cert", "client certificate .*bad.cert with client key"),
+    ],
 )
 def test_files_of_certs_d_that_cannot_be_used(tmp_path: Path, name: str, why: str) -> None:
     (tmp_path / HOST).mkdir()
@@ -419,5 +419,3 @@ def test_certs_directories() -> None:
         Path("/home/ci/.config/docker/certs.d"),
         *system,
     )
-
-
