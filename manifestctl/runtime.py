@@ -62,9 +62,7 @@ class Runtime:
     observe: Observer = ignore
 
     @classmethod
-    def of_system(
-        cls, environ: Mapping[str, str], *, cancel: Cancel | None = None, observe: Observer = ignore
-    ) -> Self:
+    def of_system(cls, environ: Mapping[str, str], *, cancel: Cancel | None = None, observe: Observer = ignore) -> Self:
         """Return a runtime with the system's clocks; the environment is the caller's choice."""
         cancel = cancel or Cancel()
         return cls(time.monotonic, time.time, cancel.sleep, random.random, environ, cancel, observe)

@@ -49,10 +49,11 @@ def check(
 
 
 def _check(session: Session, options: checking.ImageOptions) -> None:
+    stores, target = checking.reach(session, options.target, len(options.images))
+    request = checking.check_request(session, target, options)
     from manifestctl.verbs.check import check as judge
 
-    request = checking.check_request(session, options)
-    with session.open_stores(len(request.images)) as stores:
+    with stores:
         checked = judge(request, stores, session.runtime)
     if session.output is Output.json:
         session.emit_json(_document(session, checked))

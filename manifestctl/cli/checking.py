@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from manifestctl.cli.session import Session
     from manifestctl.model.location import Location
     from manifestctl.model.platforms import Platform
+    from manifestctl.stores.locate import Stores
     from manifestctl.verbs.check import CheckRequest
     from manifestctl.verbs.gather import Member
 
@@ -103,6 +104,14 @@ class ImageOptions:
     entry_annotation: Sequence[str] | None = None
 
 
+def reach(session: Session, text: str, count: int) -> tuple[Stores, Location]:
+    """Parse the target and begin to connect to its registry, for ``count`` requests, before anything slower is done."""
+    target = target_location(session, text)
+    stores = session.open_stores()
+    stores.reach(target, count)
+    return stores, target
+
+
 def target_location(session: Session, text: str) -> Location:
     """Parse the target; that a missing tag means ``latest`` is said."""
     from manifestctl.model.location import parse_location
@@ -114,14 +123,13 @@ def target_location(session: Session, text: str) -> Location:
     return target
 
 
-def check_request(session: Session, options: ImageOptions) -> CheckRequest:
+def check_request(session: Session, target: Location, options: ImageOptions) -> CheckRequest:
     """Return the request that the options make; raises `InputError`."""
     from manifestctl.cli.quantities import platforms
     from manifestctl.verbs.check import CheckRequest, image_requests
     from manifestctl.verbs.checks import Requirements
     from manifestctl.verbs.compose import Wording
 
-    target = target_location(session, options.target)
     return CheckRequest(
         target=target,
         images=image_requests(target, options.images, _declared(options.set_platform or ())),

@@ -10,10 +10,11 @@ import typer
 from manifestctl.cli import checking
 from manifestctl.cli.options import Common, Output, with_common
 from manifestctl.cli.session import Session, emit_bytes, error_member, run
-from manifestctl.errors import PartialError
+from manifestctl.errors import ManifestctlError, PartialError
 from manifestctl.text import escape, plural
 
 if TYPE_CHECKING:
+    from manifestctl.model.location import Location
     from manifestctl.verbs.create import Created, CreateRequest
 
 _JSON_PUBLISHED: dict[str, bool | str] = {"true": True, "false": False, "unknown": "unknown"}
@@ -97,16 +98,18 @@ class _Extra:
 
 def _create(session: Session, options: checking.ImageOptions, extra: _Extra) -> None:
     from manifestctl.cli.result_files import ResultFiles
-    from manifestctl.verbs.create import create as publish
 
     files = ResultFiles(digest_file=extra.digest_file, report=extra.report)
     files.discard_old()
     try:
-        request = _request(session, options, extra)
-    except Exception as error:
-        files.write_report(session.document((), 2, error={"message": str(error), "hint": ""}))
+        stores, target = checking.reach(session, options.target, len(options.images) + 1 + len(extra.tags))
+        request = _request(session, target, options, extra)
+    except ManifestctlError as error:
+        files.write_report(session.document((), error.exit_code, error=error_member(error)))
         raise
-    with session.open_stores(len(request.check.images) + 1 + len(request.tags)) as stores:
+    from manifestctl.verbs.create import create as publish
+
+    with stores:
         created = publish(request, stores, session.runtime)
     document = _document(session, created)
     failed = _write_results(session, files, created, document)
@@ -118,13 +121,13 @@ def _create(session: Session, options: checking.ImageOptions, extra: _Extra) -> 
     session.leave(created.exit_code, created.error)
 
 
-def _request(session: Session, options: checking.ImageOptions, extra: _Extra) -> CreateRequest:
+def _request(session: Session, target: Location, options: checking.ImageOptions, extra: _Extra) -> CreateRequest:
     from manifestctl.model.digest import Digest
     from manifestctl.verbs.create import CreateRequest
     from manifestctl.verbs.publish import Guard
 
     return CreateRequest(
-        check=checking.check_request(session, options),
+        check=checking.check_request(session, target, options),
         tags=extra.tags,
         guard=Guard(extra.no_overwrite, Digest.parse(extra.expect) if extra.expect else None),
         dry_run=extra.dry_run,

@@ -58,18 +58,14 @@ class Session:
         """Tell whether a GitHub runner reads our output."""
         return bool(self.environ.get("GITHUB_OUTPUT") or self.environ.get("GITHUB_STEP_SUMMARY"))
 
-    def open_stores(self, expected: int = 1) -> Stores:
-        """Return the stores of this run; the caller closes them. Raises `InputError` for options that make no sense.
-
-        ``expected`` says how many requests will be sent at first.
-        """
+    def open_stores(self) -> Stores:
+        """Return the stores of this run; the caller closes them. Raises `InputError` for options that make no sense."""
         from manifestctl.stores.locate import Stores
 
         transport = settings(self.common, self.environ)
         for host in transport.tls_skip_verify:
             self.log.event(_insecure(host))
         self.stores = Stores.of_system(self.runtime, transport)
-        self.stores.expected = expected
         return self.stores
 
     def policy(self) -> Policy:

@@ -34,8 +34,6 @@ class Stores:
     ) -> None:
         """Keep what stores need; nothing is opened yet."""
         self.settings = settings
-        self.expected = 0
-        """How many requests a registry will be sent at first; so many connections are opened ahead of them."""
         self.runtime = runtime
         self.meter = Meter()
         self._make_credentials = credentials
@@ -69,6 +67,15 @@ class Stores:
             self._stores[location.store] = self._make(location)
         return self._stores[location.store]
 
+    def reach(self, location: Location, count: int) -> None:
+        """Begin to connect to a location's registry, for ``count`` requests that will be sent at first; sends nothing.
+
+        What comes before the first request then costs no more than the connections do. Raises `InputError` for options
+        or variables that cannot be used.
+        """
+        if not isinstance(location, LayoutLocation):
+            self._reached().begin(self._origin(location.registry), count)
+
     def __enter__(self) -> Self:
         """Enter the block."""
         return self
@@ -100,20 +107,16 @@ class Stores:
             return self._clients[registry]
         from manifestctl.transport.auth import Authorizer
         from manifestctl.transport.client import Exchanger, RegistryClient
-        from manifestctl.transport.connections import Connections
         from manifestctl.transport.profiles import profile_for
         from manifestctl.transport.throttle import Throttle
 
-        if self._connections is None:
-            self._connections = Connections(self.settings, self.runtime)
         if self._exchanger is None:
-            self._exchanger = Exchanger(self._connections, self.settings, self.runtime, self.meter)
+            self._exchanger = Exchanger(self._reached(), self.settings, self.runtime, self.meter)
         if self._credentials is None:
             self._credentials = self._make_credentials()
         profile = profile_for(registry)
-        host = profile.host(registry)
-        origin = f"{self.settings.scheme(host)}://{host.lower()}"
-        self._connections.at_home(origin, self.expected)
+        origin = self._origin(registry)
+        self._reached().at_home(origin)
         authorizer = Authorizer(registry, origin, profile, self._credentials, self._exchanger)
         pacer = self._pacer(profile.manifest_pacing)
         client = RegistryClient(
@@ -121,6 +124,19 @@ class Stores:
         )
         self._clients[registry] = client
         return client
+
+    def _origin(self, registry: str) -> str:
+        from manifestctl.transport.profiles import profile_for
+
+        host = profile_for(registry).host(registry)
+        return f"{self.settings.scheme(host)}://{host.lower()}"
+
+    def _reached(self) -> Connections:
+        if self._connections is None:
+            from manifestctl.transport.connections import Connections
+
+            self._connections = Connections(self.settings, self.runtime)
+        return self._connections
 
     def _pacer(self, pacing: Pacing | None) -> Pacer | None:
         from manifestctl.transport.throttle import Pacer

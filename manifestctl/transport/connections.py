@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import TYPE_CHECKING
 
 from manifestctl import __version__
@@ -29,28 +28,40 @@ class Connections:
         self._settings = settings
         self._runtime = runtime
         self._homes: set[str] = set()
-        self._unused: list[EarlySockets] = []
+        self._early: dict[str, EarlySockets] = {}
         self._contexts: TlsContexts | None = None
         self._clients: dict[tuple[str, str, int | None], httpx.Client] = {}
         self._lock = threading.Lock()
 
-    def at_home(self, origin: str, expected: int) -> None:
+    def begin(self, origin: str, count: int) -> None:
+        """Begin to open connections to an origin, for ``count`` requests that will be sent at first.
+
+        Raises `InputError` for proxies that cannot be used; one that can be used is left to connect by itself.
+        """
+        from manifestctl.transport.addresses import split_host
+        from manifestctl.transport.early import EarlySockets
+        from manifestctl.transport.proxies import proxy_for
+
+        scheme, _, netloc = origin.partition("://")
+        host, port = split_host(netloc) or ("", None)
+        port = port or (443 if scheme == "https" else 80)
+        if host and origin not in self._early and proxy_for(scheme, host, port, self._runtime.environ) is None:
+            self._early[origin] = EarlySockets(host, port, min(count, self._settings.concurrency))
+
+    def at_home(self, origin: str) -> None:
         """Say that an origin is a registry of this run, and make its client now, before many threads want it at once.
 
-        ``expected`` requests will be sent at first, so as many connections are opened. Hosts that redirects lead to are
-        not at home and are shown no client certificate. Raises as `client` does.
+        Hosts that redirects lead to are not at home and are shown no client certificate. Raises as `client` does.
         """
-        early = self._early(origin, min(expected, self._settings.concurrency))
         import httpx
 
         url = httpx.URL(origin)
         self._homes.add(url.netloc.decode("ascii"))
         client = self.client(url)
-        if early is not None:
+        if origin in self._early:
             from manifestctl.transport.early import adopt
 
-            adopt(client, early)
-            self._unused.append(early)
+            adopt(client, self._early[origin])
 
     def client(self, url: httpx.URL) -> httpx.Client:
         """Return the client for a URL's origin. Raises `InputError` for TLS files or proxies that cannot be used."""
@@ -66,23 +77,12 @@ class Connections:
             clients, self._clients = list(self._clients.values()), {}
         for client in clients:
             client.close()
-        for early in self._unused:
+        for early in self._early.values():
             early.close()
 
-    def _early(self, origin: str, count: int) -> EarlySockets | None:
-        """Begin to connect to an origin that is asked directly."""
-        from manifestctl.transport.addresses import split_host
-        from manifestctl.transport.early import EarlySockets
-        from manifestctl.transport.proxies import proxy_for
-
-        scheme, _, netloc = origin.partition("://")
-        host, port = split_host(netloc) or ("", None)
-        port = port or (443 if scheme == "https" else 80)
-        if not host or not count or proxy_for(scheme, host, port, self._runtime.environ) is not None:
-            return None
-        return EarlySockets(host, port, count)
-
     def _make(self, url: httpx.URL) -> httpx.Client:
+        from http.cookiejar import CookieJar, DefaultCookiePolicy
+
         import httpx
 
         from manifestctl.transport.proxies import proxy_for
