@@ -14,36 +14,41 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import signal
 import statistics
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ground import Ground
-from images import PLATFORMS
-from measure import run
-from report import Cell, Result, as_json, table, time_line, verdicts
-from tools import MANIFESTCTL, Tool, all_tools
+# Run as a script, Python looks for modules in bench/ and not in the tree that it belongs to.
+sys.path[0] = str(Path(__file__).resolve().parent.parent)
+
+from bench.children import PLATFORMS, push_children, push_many  # noqa: E402
+from bench.ground import Ground  # noqa: E402
+from bench.measure import run  # noqa: E402
+from bench.report import Cell, Result, as_json, table, time_line, verdicts  # noqa: E402
+from bench.tools import MANIFESTCTL, Tool, all_tools  # noqa: E402
 
 if TYPE_CHECKING:
-    from images import Child
+    from bench.children import Child
 
 MANY_CHILDREN = 1000
 MEMORY_BUDGET_MIB = 150
 STARTUP_BUDGET = 1.5
 STARTUP_RUNS = 15
-# Runs of each tool by the number of children: short runs vary more, in proportion, and their budgets are closer.
-REPEAT = {2: 9, 8: 5, 32: 3}
-REPEAT_OTHERWISE = 5
-# Peers that work serially make the other cells long, and no budget speaks of them.
-DEFAULT_CELLS = ((20.0, 2), (20.0, 8), (20.0, 32), (80.0, 2))
+REPEAT = 3
+# Round trip in milliseconds, children, runs. Short runs vary more, in proportion, and their budgets are closer. The
+# other cells are long, with peers that work serially, and no budget speaks of them.
+DEFAULT_CELLS = ((20.0, 2, 5), (20.0, 8, 3), (20.0, 32, 2), (80.0, 2, 4))
 
 
 def parse(arguments: list[str]) -> argparse.Namespace:
     """Parse the command line."""
     beside = Path(sys.executable).parent / MANIFESTCTL
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--manifestctl", default=str(beside), metavar="PATH", help="console script (default: %(default)s)")
+    parser.add_argument(
+        "--manifestctl", default=str(beside), metavar="PATH", help="console script (default: %(default)s)"
+    )
     parser.add_argument("--tools", help="comma-separated names (default: every one that is on PATH)")
     parser.add_argument("--children", type=_numbers, metavar="N,…", help="numbers of children, 1 to 32")
     parser.add_argument("--rtt", type=_numbers, metavar="MS,…", help="round-trip times in milliseconds")
@@ -72,15 +77,12 @@ def _numbers(text: str) -> list[int]:
 
 def cells(options: argparse.Namespace) -> list[Cell]:
     """Return the conditions asked for."""
-    pairs: list[tuple[float, int]] = list(DEFAULT_CELLS)
+    wanted = list(DEFAULT_CELLS)
     if options.children or options.rtt:
-        pairs = [(float(rtt), number) for rtt in options.rtt or (20, 80) for number in options.children or (2, 8, 32)]
+        rtts, numbers = options.rtt or (20, 80), options.children or (2, 8, 32)
+        wanted = [(float(rtt), number, REPEAT) for rtt in rtts for number in numbers]
     auths = {"none": (False,), "bearer": (True,), "both": (False, True)}[options.auth]
-    return [
-        Cell(rtt, number, bearer, options.repeat or REPEAT.get(number, REPEAT_OTHERWISE))
-        for rtt, number in pairs
-        for bearer in auths
-    ]
+    return [Cell(rtt, number, bearer, options.repeat or repeat) for rtt, number, repeat in wanted for bearer in auths]
 
 
 def choose(options: argparse.Namespace, fallback: tuple[str, ...] = ()) -> list[Tool]:
@@ -148,7 +150,7 @@ def compare(options: argparse.Namespace) -> int:
     tools = choose(options)
     wanted = cells(options)
     with Ground() as ground:
-        children = ground.backend.push(max(2, *(cell.children for cell in wanted)))
+        children = push_children(ground.client, max(2, *(cell.children for cell in wanted)))
         say(f"load average {os.getloadavg()[0]:.1f} on {os.cpu_count()} processors")
         describe_proxy(ground, sorted({cell.rtt for cell in wanted}))
         working = warm_up(ground, tools, children)
@@ -171,7 +173,7 @@ def show_paths(options: argparse.Namespace) -> int:
     tools = choose(options, (MANIFESTCTL,))
     wanted = cells(options) if options.children or options.rtt else [c for c in cells(options) if c.children == 2]
     with Ground() as ground:
-        children = ground.backend.push(max(2, *(cell.children for cell in wanted)))
+        children = push_children(ground.client, max(2, *(cell.children for cell in wanted)))
         working = warm_up(ground, tools, children)
         for cell in wanted:
             for tool in working:
@@ -214,7 +216,7 @@ def measure_memory(options: argparse.Namespace) -> int:
     kept = True
     tools = choose(options, (MANIFESTCTL,))
     with Ground() as ground:
-        children = ground.backend.push_windows(MANY_CHILDREN)
+        children = push_many(ground.client, MANY_CHILDREN)
         for tool in tools:
             peak = ground.root / "peak"
             wrapper = (sys.executable, "-I", "-S", str(Path(__file__).with_name("peak_rss.py")), str(peak))
@@ -248,6 +250,8 @@ def main() -> int:
 
 
 if __name__ == "__main__":
+    # So that what was started is stopped.
+    signal.signal(signal.SIGTERM, lambda number, _frame: sys.exit(128 + number))
     try:
         sys.exit(main())
     except KeyboardInterrupt:

@@ -4,10 +4,10 @@ The model: client and server are ``rtt`` seconds apart, with unlimited bandwidth
 
 * A byte written at time t arrives half a round trip later, in either direction. Bytes are in flight side by side: ten
   requests written at once are answered after one round trip, not ten.
-* A connection costs a round trip of its own. On loopback the kernel accepts at once, so what the client writes in the first
-  ``rtt`` seconds of a connection is held as though it had been written when a distant server's SYN-ACK came back:
-  the first request on a new connection is answered 2 round trips after the connect began, each further one in 1. A connection
-  that was opened early and has been idle for a round trip costs nothing more, as in a real network.
+* A connection costs a round trip of its own. On loopback the kernel accepts at once, so what the client writes in the
+  first ``rtt`` seconds of a connection is held as though it had been written when a distant server's SYN-ACK came
+  back: the first request on a new connection is answered 2 round trips after the connect began, each further one in 1.
+  A connection that was opened early and has been idle for a round trip costs nothing more, as in a real network.
 * The end of a stream travels like a byte.
 
 Not modelled: bandwidth, loss, slow start, TLS, name look-up.
@@ -23,12 +23,12 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Self, TypeVar, cast
 
-from http_stream import Head, MessageReader
+from bench.http_stream import Head, MessageReader
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
-    from http_stream import Body
+    from bench.http_stream import Body
 
 LOOPBACK = "127.0.0.1"
 T = TypeVar("T")
@@ -38,8 +38,8 @@ T = TypeVar("T")
 class Exchange:
     """A request and its answer, as the client's side saw them; times are `time.monotonic` seconds.
 
-    ``credential`` is the scheme of the Authorization header, in lower case, or ``""``; ``answered`` is 0 while the answer
-    is under way.
+    ``credential`` is the scheme of the Authorization header, in lower case, or ``""``; ``answered`` is 0 while the
+    answer is under way.
     """
 
     proxy: str
@@ -324,6 +324,6 @@ class Side(asyncio.Protocol):
         self._said(None)
         return True
 
-    def connection_lost(self, exc: Exception | None) -> None:
+    def connection_lost(self, _exc: Exception | None) -> None:
         """Pass it on."""
         self._gone()

@@ -11,21 +11,34 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
-from delay_proxy import LOOPBACK, ProxyLoop
-from images import Backend
-from measure import TOKEN_PROXY, Sample, run
-from registry import Registry, TokenAuth
-from token_server import Signer, TokenServer
-from tools import Job, prepare_home
+from bench.children import REPOSITORY, entries
+from bench.delay_proxy import LOOPBACK, ProxyLoop
+from bench.measure import TOKEN_PROXY, Sample, run
+from bench.tools import Job, Login, prepare_home
+from tests.support.certificates import make_certificates
+from tests.support.pushing import Client
+from tests.support.real_registry import RealRegistry
+from tests.support.token_server import TokenServer
 
 if TYPE_CHECKING:
-    from images import Child
-    from tools import Tool
+    from bench.children import Child
+    from bench.tools import Tool
 
-REPOSITORY = "bench/web"
-# Registry and token server by one name, not in digits: crane refuses a realm whose host is a loopback address in digits,
-# and oras one whose name leads to such an address, unless it is the registry's own.
+# Registry and token server by one name, not in digits: crane refuses a realm whose host is a loopback address in
+# digits, and oras one whose name leads to such an address, unless it is the registry's own.
 HOST = "localhost"
+USER = "bench"
+
+
+class DistantTokenServer(TokenServer):
+    """A token server that clients reach through a proxy."""
+
+    proxy_port = 0
+
+    @property
+    def realm(self) -> str:
+        """Return the URL that the registry's challenge names."""
+        return f"http://{HOST}:{self.proxy_port}/token"
 
 
 class Ground:
@@ -35,6 +48,7 @@ class Ground:
         """Prepare; nothing runs yet."""
         self._stack = contextlib.ExitStack()
         self._homes: dict[str, tuple[Path, dict[str, str]]] = {}
+        self._password = secrets.token_hex(12)
         self.proxies = ProxyLoop()
 
     def __enter__(self) -> Self:
@@ -42,13 +56,14 @@ class Ground:
         with contextlib.ExitStack() as stack:
             self.root = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="manifestctl-bench-")))
             stack.enter_context(self.proxies)
-            signer = Signer()
-            signer.write_certificate(self.root / "certificate.pem")
-            tokens = stack.enter_context(TokenServer(signer))
-            realm = f"http://{HOST}:{self.proxies.open(TOKEN_PROXY, tokens.port)}/token"
-            plain = stack.enter_context(Registry(self.root))
-            guarded = stack.enter_context(Registry(self.root, TokenAuth(realm, self.root / "certificate.pem")))
-            self.backend = stack.enter_context(Backend(plain.port, REPOSITORY))
+            certificates = make_certificates(self.root / "certificates")
+            tokens = stack.enter_context(DistantTokenServer(certificates, {USER: self._password}))
+            tokens.proxy_port = self.proxies.open(TOKEN_PROXY, tokens.port)
+            plain = stack.enter_context(RealRegistry(self.root / "plain"))
+            (self.root / "guarded").mkdir()
+            (self.root / "guarded" / "data").symlink_to(self.root / "plain" / "data")
+            guarded = stack.enter_context(RealRegistry(self.root / "guarded", tokens=tokens))
+            self.client = stack.enter_context(Client(plain.url))
             self.registries = {
                 bearer: f"{HOST}:{self.proxies.open('registry', registry.port)}"
                 for bearer, registry in ((False, plain), (True, guarded))
@@ -78,7 +93,7 @@ class Ground:
         sample = Sample(timing, self.proxies.finish())
         if timing.exit_code:
             raise RuntimeError(f"exit code {timing.exit_code}: {timing.last_line}")
-        if sorted(self.backend.entries(job.tag)) != sorted(child.digest for child in children):
+        if sorted(entries(self.client, job.tag)) != sorted(child.digest for child in children):
             raise RuntimeError("it ended with 0, but its tag does not hold the list that was asked for")
         return sample
 
@@ -99,6 +114,7 @@ class Ground:
     def _home(self, name: str) -> tuple[Path, dict[str, str]]:
         if name not in self._homes:
             home = self.root / "homes" / name.replace(" ", "-")
-            environment = prepare_home(home, os.environ.get("PATH", ""), self.registries[False], self.registries[True])
-            self._homes[name] = home, environment
+            plain, guarded = self.registries[False], self.registries[True]
+            login = Login(guarded, USER, self._password)
+            self._homes[name] = home, prepare_home(home, os.environ.get("PATH", ""), login, (plain, guarded))
         return self._homes[name]

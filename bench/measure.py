@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from delay_proxy import Log
+    from bench.delay_proxy import Log
 
 RUN_SECONDS = 120.0
 TOKEN_PROXY = "token"
@@ -97,7 +97,7 @@ def _run_one(command: list[str], environment: dict[str, str], directory: Path, o
         cwd=directory,
         start_new_session=True,
     )
-    # wait() with a time-out polls at intervals of up to 50 ms, far too coarse here; so it waits without, and a timer kills.
+    # wait() with a time-out polls at intervals of up to 50 ms, far too coarse here: it waits without, and a timer kills.
     watchdog = threading.Timer(RUN_SECONDS, _kill, (process.pid,))
     watchdog.daemon = True
     watchdog.start()

@@ -7,12 +7,12 @@ import statistics
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from tools import MANIFESTCTL
+from bench.tools import MANIFESTCTL
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from measure import Sample
+    from bench.measure import Sample
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +72,7 @@ COLUMNS = ("tool", "median", "min", "max", "ratio", "requests", "connections", "
 
 def table(result: Result) -> str:
     """Return one cell's table, the fastest tool first."""
-    rows = [COLUMNS]
+    rows: list[tuple[str, ...]] = [COLUMNS]
     for tool in sorted(result.samples, key=result.median):
         samples = result.samples[tool]
         times = [sample.timing.seconds for sample in samples]
@@ -91,9 +91,9 @@ def table(result: Result) -> str:
         )
     widths = [max(len(row[column]) for row in rows) for column in range(len(COLUMNS))]
     lines = [f"{result.cell}, {result.cell.repeat} runs each"]
-    for row in rows:
-        first, *rest = (cell.ljust(width) if not at else cell.rjust(width) for at, (cell, width) in enumerate(zip(row, widths, strict=True)))
-        lines.append("  " + "  ".join((first, *rest)))
+    for tool, *figures in rows:
+        padded = (figure.rjust(width) for figure, width in zip(figures, widths[1:], strict=True))
+        lines.append("  ".join(("", tool.ljust(widths[0]), *padded)))
     lines += [f"  {tool}: failed: {reason}" for tool, reason in result.failures.items()]
     return "\n".join(lines)
 
@@ -160,7 +160,11 @@ def time_line(title: str, sample: Sample, rtt: float) -> str:
     lines += [line for _, line in sorted(rows)]
     if rows:
         first = min(at for at, _ in rows)
-        last = max((exchange.answered - start) * 1000 for exchange in sample.log.exchanges) if sample.log.exchanges else first
+        last = (
+            max((exchange.answered - start) * 1000 for exchange in sample.log.exchanges)
+            if sample.log.exchanges
+            else first
+        )
         trips = f", {(last - first) / rtt:.1f} round trips" if rtt else ""
         lines.append(f"start-up {first:.1f} ms, network {last - first:.1f} ms{trips}, exit {end - last:.1f} ms")
     return "\n".join(lines)

@@ -1,7 +1,7 @@
 """The tools that are measured: how each publishes a list of images that are in the repository already.
 
-Every tool is used in the way that costs it the least: no copying where a flag can say so, and no TLS probe where one can be
-switched off.
+Every tool is used in the way that costs it the least: no copying where a flag can say so, and no TLS probe where one
+can be switched off.
 """
 
 from __future__ import annotations
@@ -12,13 +12,11 @@ import shutil
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from token_server import PASSWORD, USER
-
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from images import Child
+    from bench.children import Child
 
 Command = list[str]
 
@@ -72,12 +70,23 @@ def _containers(program: str, job: Job, home: Path) -> list[Command]:
     sources = [f"docker://{source}" for source in job.sources]
     return [
         [program, *storage, "manifest", "create", "--tls-verify=false", job.target, *sources],
-        [program, *storage, "manifest", "push", "--all=false", "--tls-verify=false", job.target, f"docker://{job.target}"],
+        [
+            program,
+            *storage,
+            "manifest",
+            "push",
+            "--all=false",
+            "--tls-verify=false",
+            job.target,
+            f"docker://{job.target}",
+        ],
     ]
 
 
 def _crane(program: str, job: Job, _home: Path) -> list[Command]:
-    return [[program, "index", "append", "-t", job.target, *(part for source in job.sources for part in ("-m", source))]]
+    return [
+        [program, "index", "append", "-t", job.target, *(part for source in job.sources for part in ("-m", source))]
+    ]
 
 
 def _regctl(program: str, job: Job, _home: Path) -> list[Command]:
@@ -96,18 +105,12 @@ def _buildx(program: str, job: Job, _home: Path) -> list[Command]:
 
 def _manifest_tool(program: str, job: Job, home: Path) -> list[Command]:
     manifests = [
-        {"image": source, "platform": _platform(child)}
-        for source, child in zip(job.sources, job.children, strict=True)
+        {"image": source, "platform": child.platform} for source, child in zip(job.sources, job.children, strict=True)
     ]
     spec = home / "spec.yaml"
     # JSON is YAML, the format that it reads.
     spec.write_text(json.dumps({"image": job.target, "manifests": manifests}))
     return [[program, "--insecure", "--plain-http", "push", "from-spec", str(spec)]]
-
-
-def _platform(child: Child) -> dict[str, str]:
-    parts = {"os": child.os, "architecture": child.architecture, "variant": child.variant, "os.version": child.os_version}
-    return {name: value for name, value in parts.items() if value}
 
 
 MANIFESTCTL = "manifestctl"
@@ -128,21 +131,28 @@ def all_tools(manifestctl: str) -> list[Tool]:
     ]
 
 
-def prepare_home(home: Path, path: str, open_registry: str, bearer_registry: str) -> dict[str, str]:
+@dataclass(frozen=True, slots=True)
+class Login:
+    """A user of a registry."""
+
+    registry: str
+    user: str
+    password: str
+
+
+def prepare_home(home: Path, path: str, login: Login, plain_http: tuple[str, ...]) -> dict[str, str]:
     """Write the configuration that a tool finds in its own home directory; return the environment to run it in.
 
     Every tool has the same credentials for the registry with token authentication, and none for the other.
     """
     home.mkdir(parents=True)
-    authority = base64.b64encode(f"{USER}:{PASSWORD}".encode()).decode()
     config = home / "config.json"
     config.touch(mode=0o600)
-    config.write_text(json.dumps({"auths": {bearer_registry: {"auth": authority}}}))
+    authority = base64.b64encode(f"{login.user}:{login.password}".encode()).decode()
+    config.write_text(json.dumps({"auths": {login.registry: {"auth": authority}}}))
     registries = home / "registries.conf"
     # podman 4 heeds --tls-verify=false in "push" and not in "create".
-    registries.write_text(
-        "".join(f'[[registry]]\nlocation = "{name}"\ninsecure = true\n' for name in (open_registry, bearer_registry))
-    )
+    registries.write_text("".join(f'[[registry]]\nlocation = "{name}"\ninsecure = true\n' for name in plain_http))
     return {
         "PATH": path,
         "HOME": str(home),

@@ -4,7 +4,6 @@
 
     ManifestctlError                 70  a bug, unless a subclass says otherwise
     ├── InputError                    2  bad usage, or an option or credential file that cannot be used
-    ├── CheckFailed                   1  an image is missing or wrong; carries all the findings
     ├── DocumentError                 1  bytes that are not the document they should be
     ├── MissingContentError           1  a registry refused a list or manifest because something it names is absent
     ├── NotFoundError                 3  the thing named does not exist

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import secrets
 import stat
@@ -36,8 +37,11 @@ def read_regular(path: Path, limit: int, what: str) -> bytes:
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)
         raise InputError(f"cannot read {what} {escape(str(path))}: it is not a regular file")
-    with open(descriptor, "rb") as file:
-        data = file.read(limit + 1)
+    try:
+        with os.fdopen(descriptor, "rb") as file:
+            data = file.read(limit + 1)
+    except OSError as error:
+        raise InputError(f"cannot read {what} {escape(str(path))}: {reason(error)}") from error
     if len(data) > limit:
         raise InputError(f"cannot read {what} {escape(str(path))}: it is larger than {limit} bytes")
     return data
@@ -50,10 +54,11 @@ def replacing(path: Path, *, mode: int = 0o666, sync: bool = False) -> Iterator[
     ``mode`` is subject to the umask. With ``sync`` content and name are on disk before it returns. A block that
     fails leaves what was there. Raises `OSError`.
     """
-    temporary = path.with_name(f".{path.name[:100]}.{secrets.token_hex(8)}.tmp")
+    # A name has 255 bytes at most, and a character takes up to four.
+    temporary = path.with_name(f".{path.name[:50]}.{secrets.token_hex(8)}.tmp")
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0), mode)
     try:
-        with open(descriptor, "wb") as file:
+        with os.fdopen(descriptor, "wb") as file:
             yield file
             file.flush()
             if sync:
@@ -95,11 +100,22 @@ def sync_directory(path: Path) -> None:
     """Bring a directory's names to disk, where the system can."""
     if os.name != "posix":
         return
-    descriptor = os.open(path, os.O_RDONLY)
+    # Some file systems have no such thing for a directory, and who may write into one need not be able to open it.
+    with _tolerating(errno.EINVAL, errno.ENOTSUP, errno.EACCES):
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+@contextlib.contextmanager
+def _tolerating(*numbers: int) -> Iterator[None]:
     try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+        yield
+    except OSError as error:
+        if error.errno not in numbers:
+            raise
 
 
 @contextlib.contextmanager

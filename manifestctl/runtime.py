@@ -9,11 +9,12 @@ from __future__ import annotations
 import random
 import threading
 import time
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING, Self
 
 from manifestctl.errors import InterruptedRun
 from manifestctl.events import ignore
+from manifestctl.values import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -26,22 +27,28 @@ class Cancel:
 
     def __init__(self) -> None:
         """Begin not cancelled."""
-        self._event = threading.Event()
+        # With a condition's re-entrant lock a signal handler may call `set` while its own thread sleeps; an event's
+        # lock could hang there.
+        self._condition = threading.Condition()
+        self._cancelled = False
         self._signum = 0
 
     def set(self, signum: int) -> None:
         """Cancel the run because of a signal."""
-        self._signum = signum
-        self._event.set()
+        with self._condition:
+            self._signum = signum
+            self._cancelled = True
+            self._condition.notify_all()
 
     def check(self) -> None:
         """Raise `InterruptedRun` if the run was cancelled."""
-        if self._event.is_set():
+        if self._cancelled:
             raise InterruptedRun(self._signum)
 
     def sleep(self, seconds: float) -> None:
         """Sleep, but wake and raise `InterruptedRun` as soon as the run is cancelled."""
-        self._event.wait(seconds)
+        with self._condition:
+            self._condition.wait_for(lambda: self._cancelled, min(seconds, threading.TIMEOUT_MAX))
         self.check()
 
 

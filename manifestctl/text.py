@@ -14,18 +14,26 @@ LIMIT = 1024
 """Outside text is capped at this many characters."""
 
 # C0, DEL and C1 controls, line and paragraph separators, bidi marks and isolates, zero-width
-# characters, the byte-order mark, tag characters, lone surrogates.
+# characters, the byte-order mark, tag characters and hidden variation selectors, lone surrogates.
 _UNSAFE = re.compile(
-    "[\x00-\x1f\x7f-\x9f\u00ad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff\ufff9-\ufffb"
-    "\ud800-\udfff\U000e0000-\U000e007f]"
+    "[\x00-\x1f\x7f-\x9f\u00ad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb"
+    "\ud800-\udfff\U000e0000-\U000e0fff]"
 )
 _SHORT = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
-# GitHub's and Azure's runners find these anywhere in a line.
-_RUNNER_COMMAND = re.compile(r"##(?=\[|vso\[)", re.IGNORECASE)
+# ``##[command]``, ``##vso[…]``, ``##teamcity[…]``: some runners find these anywhere in a line.
+_RUNNER_COMMAND = re.compile(r"##(?=\w{0,32}\[)")
 _MARKDOWN = re.compile(r"([\\`*_{}\[\]()<>#+\-.!|~&@:])")
-_QUERY = re.compile(r"\?[^\s\"'<>]*")
-_USERINFO = re.compile(r"(?<=://)[^/@\s\"'<>]*@")
-_AUTHORIZATION = re.compile(r"\b(bearer|basic)\s+[A-Za-z0-9._~+/=-]{8,}", re.IGNORECASE)
+_QUERY = re.compile(r"\?[^\s\"'<>]+")
+# Up to the last "@", for a password may hold one that was not encoded.
+_USERINFO = re.compile(r"(?<=://)[^/\s\"'<>]*@")
+_AUTHORIZATION = re.compile(
+    # "Basic authentication" and "Bearer authorization" are words, not secrets.
+    r"\b(?P<scheme>bearer|basic)\s+(?!authenti|authori[sz])[A-Za-z0-9._~+/=-]{8,}"
+    r"|(?<=authorization:)[^\r\n,;\"']+"
+    # A JSON Web Token, wherever it stands.
+    r"|\beyJ[\w-]{8,}\.[\w.-]+",
+    re.IGNORECASE,
+)
 
 
 def _escape_character(match: re.Match[str]) -> str:
@@ -39,20 +47,21 @@ def _escape_character(match: re.Match[str]) -> str:
 
 
 def escape(text: str, limit: int = LIMIT) -> str:
-    """Return outside text on one line, safe to print behind a prefix, at most ``limit`` characters."""
-    if len(text) > limit:
-        text = text[:limit] + "…"
-    text = _UNSAFE.sub(_escape_character, text)
+    """Return outside text on one line, safe to print, as at most ``limit`` characters and an ellipsis."""
+    # No more than can be kept is escaped; one more, so that what was too long is known.
+    text = _UNSAFE.sub(_escape_character, text[: limit + 1])
     text = _RUNNER_COMMAND.sub(r"#\\x23", text)
-    # A runner trims white space before it looks for its command, so a prefix is not always at hand.
-    return "\\x3a" + text[1:] if text.lstrip().startswith("::") and text[0] == ":" else text
+    # A runner trims white space before it looks for its command, and a prefix is not always at hand.
+    if text.lstrip().startswith("::"):
+        text = text.replace(":", "\\x3a", 1)
+    return text if len(text) <= limit else text[:limit] + "…"
 
 
 def redact(text: str) -> str:
-    """Return the text without query strings, user names and passwords in URLs, and Authorization values."""
+    """Return the text without query strings, user names and passwords in URLs, Authorization values and tokens."""
     text = _USERINFO.sub("…@", text)
     text = _QUERY.sub("?…", text)
-    return _AUTHORIZATION.sub(r"\1 …", text)
+    return _AUTHORIZATION.sub(lambda match: f"{match['scheme']} …" if match["scheme"] else "…", text)
 
 
 def outside(text: str, limit: int = LIMIT) -> str:
@@ -82,6 +91,7 @@ def size(count: int) -> str:
     value = float(count)
     for unit in ("KiB", "MiB", "GiB"):
         value /= 1024
-        if value < 1024:
+        # From 1023.95 on it would be shown as 1024.0.
+        if value < 1023.95:
             return f"{value:.1f} {unit}"
     return f"{value / 1024:.1f} TiB"

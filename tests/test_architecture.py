@@ -26,6 +26,8 @@ FLOORS = {
     "events": 0,
     "text": 0,
     "runtime": 0,
+    "values": 0,
+    "spool": 0,
     "model": 1,
     "validation": 2,
     "transport": 2,
@@ -53,6 +55,7 @@ LIBRARIES = {
     "yaml": "releases",
     "isal": "compression",
     "backports": "compression",
+    "compression": "compression",  # the standard library's own from Python 3.14 on
 }
 
 REGISTRY_HOST = re.compile(

@@ -3,33 +3,73 @@
 from __future__ import annotations
 
 import importlib
-from typing import TYPE_CHECKING, Annotated
+import os
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from typer.exceptions import TyperException
 
 from manifestctl import __version__
-from manifestctl.cli.options import Output
+from manifestctl.cli.options import Output  # noqa: TC001 - Typer evaluates the annotations
+from manifestctl.text import escape
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-# Command → the module of `manifestctl.cli` that has it, as a function of the name in the third column.
-_COMMANDS = {
-    "create": ("create", "create"),
-    "check": ("check", "check"),
-    "inspect": ("inspect", "inspect"),
-    "tags": ("tags", "tags"),
-    "validate": ("validate", "validate"),
-    "schema": ("schema", "schema"),
-    "completion": ("completion", "completion"),
+NAME = "manifestctl"
+COMPLETE = "_MANIFESTCTL_COMPLETE"
+"""The variable in which completion scripts say what they want."""
+
+# Command → the function in the module of that name in `manifestctl.cli`, and its line in the list of commands.
+COMMANDS = {
+    "create": "Publish a list of images.",
+    "check": "Check images as create would.",
+    "inspect": "Show what a list or an image holds.",
+    "tags": "List tags with their digests.",
+    "validate": "Validate documents offline.",
+    "schema": "Print a JSON Schema.",
+    "completion": "Print a shell completion script.",
 }
+_EPILOG = (
+    "The options of a command can also be given as variables: MANIFESTCTL_OUTPUT for --output, and so on. "
+    "Exit codes: 0 done, 1 a check failed, 2 bad usage, 3 not found, 4 denied, 5 unreachable, 6 integrity, 7 conflict, "
+    "10 published but not everything."
+)
 
 
-def app_for(arguments: Sequence[str]) -> typer.Typer:
-    """Return the application with the commands that the arguments may mean; all of them if they name none."""
+def invoke(arguments: Sequence[str]) -> int:
+    """Run a command line and return its exit status; most commands end by `SystemExit`."""
+    completing = COMPLETE in os.environ
+    if completing:
+        from typer._completion_classes import completion_init
+
+        completion_init()
+    command = typer.main.get_command(_app(list(COMMANDS) if completing else _named(arguments)))
+    try:
+        status = command.main(list(arguments), prog_name=NAME, complete_var=COMPLETE, standalone_mode=False)
+    except TyperException as error:
+        _show_usage_error(error, arguments)
+        return getattr(error, "exit_code", 2)
+    return status if isinstance(status, int) else 0
+
+
+def _named(arguments: Sequence[str]) -> list[str]:
+    """Return the command that the arguments name; all of them if they name none, but for the version."""
+    left = iter(arguments)
+    for argument in left:
+        if argument == "--version":
+            return []
+        if argument == "--output":
+            next(left, None)
+        elif not argument.startswith("-"):
+            return [argument] if argument in COMMANDS else list(COMMANDS)
+    return list(COMMANDS)
+
+
+def _app(commands: Sequence[str]) -> typer.Typer:
     app = typer.Typer(
-        name="manifestctl",
-        help="Publish multi-architecture container images safely.",
+        name=NAME,
+        epilog=_EPILOG,
         rich_markup_mode=None,
         pretty_exceptions_enable=False,
         add_completion=False,
@@ -37,17 +77,42 @@ def app_for(arguments: Sequence[str]) -> typer.Typer:
         context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     )
     app.callback()(_root)
-    named = [name for name in _COMMANDS if name in arguments]
-    for name in named or _COMMANDS:
-        module, function = _COMMANDS[name]
-        command = getattr(importlib.import_module(f"manifestctl.cli.{module}"), function)
-        app.command(name)(command)
+    for name in commands:
+        function = getattr(importlib.import_module(f"manifestctl.cli.{name}"), name)
+        app.command(name, short_help=COMMANDS[name])(function)
     return app
+
+
+def _show_usage_error(error: TyperException, arguments: Sequence[str]) -> None:
+    """Say in one line what is wrong with the arguments, and in another how it should be."""
+    text = error.format_message()
+    if not arguments:
+        typer.echo(text, err=True)
+        return
+    context: typer.Context | None = getattr(error, "ctx", None)
+    text = " ".join(text.split()).replace("valid int range", "whole number")
+    message, _, suggestion = text.partition(" Did you mean ")
+    message = message[:1].lower() + message[1:].rstrip(".") + _origin(error, context)
+    named = " ".join((NAME, *_named(arguments))) if len(_named(arguments)) == 1 else NAME
+    if named.endswith(" create"):
+        message += "; nothing was published"
+    usage = " ".join(context.get_usage().split()).removeprefix("Usage: ") + "; " if context is not None else ""
+    hint = f"{f'Did you mean {suggestion} ' * bool(suggestion)}{usage}'{named} -h' explains it."
+    typer.echo(f"error: {escape(message)}\n  hint: {escape(hint)}", err=True)
+
+
+def _origin(error: TyperException, context: typer.Context | None) -> str:
+    """Say where a bad value came from if it does not stand on the command line."""
+    parameter: Any = getattr(error, "param", None)
+    if context is None or parameter is None:
+        return ""
+    source = context.get_parameter_source(parameter.name)
+    return f" (from the variable {parameter.envvar})" if source is not None and source.name == "ENVIRONMENT" else ""
 
 
 def _version(value: bool) -> None:
     if value:
-        typer.echo(f"manifestctl {__version__}")
+        typer.echo(f"{NAME} {__version__}")
         raise typer.Exit
 
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 @with_common
-def check(
+def check(  # noqa: PLR0917 - one parameter for an option
     ctx: typer.Context,
     target: checking.Target,
     images: checking.Images,
@@ -50,10 +50,10 @@ def check(
 
 def _check(session: Session, options: checking.ImageOptions) -> None:
     stores, target = checking.reach(session, options.target, len(options.images))
-    request = checking.check_request(session, target, options)
-    from manifestctl.verbs.check import check as judge
-
     with stores:
+        request = checking.check_request(session, target, options)
+        from manifestctl.verbs.check import check as judge
+
         checked = judge(request, stores, session.runtime)
     if session.output is Output.json:
         session.emit_json(_document(session, checked))
@@ -65,7 +65,7 @@ def _check(session: Session, options: checking.ImageOptions) -> None:
         for finding in checked.findings:
             session.log.finding(finding)
     if checked.error is not None:
-        session.log.error(checked.error.message, checked.error.hint)
+        session.log.failure(checked.error)
     session.leave(checked.exit_code, checked.error)
 
 
@@ -89,11 +89,14 @@ def _lines(checked: Checked) -> list[str]:
         for member in checked.members
     ]
     for finding in checked.findings:
-        lines.append(f"{finding.severity + ':':<8} {finding.message} [{finding.rule}]")
+        lines.append(f"{finding.severity + ':':<8} {escape(finding.message, 8192)} [{finding.rule}]")
         if finding.hint:
-            lines.append(f"         hint: {finding.hint}")
+            lines.append(f"         hint: {escape(finding.hint, 8192)}")
     errors = sum(finding.is_error for finding in checked.findings)
     warnings = len(checked.findings) - errors
     verdict = "can be published" if checked.ok else "must not be published"
+    if checked.error is not None:
+        verdict = "could not be checked to the end"
     found = f"{plural(errors, 'error')}, {plural(warnings, 'warning')}"
-    return [*lines, f"{checked.request.target}: {plural(len(checked.members), 'image')}, {found}; {verdict}"]
+    target = escape(str(checked.request.target), 300)
+    return [*lines, f"{target}: {plural(len(checked.members), 'image')}, {found}; {verdict}"]

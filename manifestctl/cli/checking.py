@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -10,6 +9,7 @@ import typer
 
 from manifestctl.errors import InputError
 from manifestctl.text import escape
+from manifestctl.values import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -130,11 +130,14 @@ def check_request(session: Session, target: Location, options: ImageOptions) -> 
     from manifestctl.verbs.checks import Requirements
     from manifestctl.verbs.compose import Wording
 
+    images = image_requests(target, options.images, _declared(options.set_platform or ()))
+    for image in images:
+        session.say_what_is_meant(image.location)
     return CheckRequest(
         target=target,
-        images=image_requests(target, options.images, _declared(options.set_platform or ())),
+        images=images,
         needs=Requirements(
-            required=platforms(options.require or ()),
+            required=platforms(options.require or (), "--require"),
             exact=options.exact,
             attestations=options.attestations.value,
             same=tuple(options.same or ()),
@@ -144,7 +147,7 @@ def check_request(session: Session, target: Location, options: ImageOptions) -> 
             annotations=_annotations(options.annotation or ()),
             entry_annotations=tuple(_entry_annotation(text) for text in options.entry_annotation or ()),
         ),
-        platforms=platforms(options.platform or ()),
+        platforms=platforms(options.platform or (), "--platform"),
         depth=options.check.value,
         policy=session.policy(),
         concurrency=session.common.concurrency,

@@ -1,4 +1,4 @@
-"""What GitHub Actions reads: outputs, the step's summary, and error commands in the log. Outside text is made harmless."""
+"""What GitHub Actions reads: outputs, the step's summary, and commands in the log. Outside text is made harmless."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import secrets
 from typing import TYPE_CHECKING, Any
 
 from manifestctl.files import reason
-from manifestctl.text import markdown, size
+from manifestctl.text import escape, markdown, size
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 _OUTPUTS = ("reference", "digest", "status", "published")
 _MOST_FINDINGS = 50
+_LONGEST = 4096
 
 
 def write_outputs(environ: Mapping[str, str], document: Mapping[str, Any]) -> list[str]:
@@ -55,19 +56,25 @@ def write_summary(environ: Mapping[str, str], document: Mapping[str, Any]) -> li
         lines.append("")
     findings = document.get("findings") or []
     lines += [f"- {markdown(f['severity'])}: {markdown(f['message'])}" for f in findings[:_MOST_FINDINGS]]
+    if len(findings) > _MOST_FINDINGS:
+        lines.append(f"- and {len(findings) - _MOST_FINDINGS} more")
+    if document.get("error"):
+        lines.append(f"- error: {markdown(document['error']['message'])}")
     return _append(environ, "GITHUB_STEP_SUMMARY", "\n".join(lines) + "\n")
 
 
-def error_commands(findings: Iterable[Finding], error: ManifestctlError | None) -> list[str]:
-    """Return ``::error::`` and ``::warning::`` commands for the log."""
-    lines = [f"::{finding.severity}::{_command_data(f'{finding.message} [{finding.rule}]')}" for finding in findings]
+def error_commands(findings: Iterable[Finding], error: ManifestctlError | None, *, warnings: bool = True) -> list[str]:
+    """Return ``::error::`` and, if wanted, ``::warning::`` commands for the log."""
+    shown = [finding for finding in findings if warnings or finding.is_error]
+    lines = [f"::{finding.severity}::{_command_data(f'{finding.message} [{finding.rule}]')}" for finding in shown]
     if error is not None:
-        lines.append(f"::error::{_command_data(error.message)}")
+        # Findings may be many, the error is what ended the run.
+        lines = [f"::error::{_command_data(error.message)}", *lines]
     return lines[:_MOST_FINDINGS]
 
 
 def _command_data(text: str) -> str:
-    return text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
+    return escape(text, _LONGEST).replace("%", "%25")
 
 
 def _plain(value: object) -> str:

@@ -8,7 +8,7 @@ import typer
 
 from manifestctl.cli.options import Common, Output, with_common
 from manifestctl.cli.session import Session, emit_bytes, run
-from manifestctl.errors import exit_code
+from manifestctl.errors import InputError, exit_code
 from manifestctl.text import escape, plural, size
 
 if TYPE_CHECKING:
@@ -42,28 +42,30 @@ def _inspect(session: Session, text: str, wanted: str | None, *, raw: bool, dige
     from manifestctl.verbs.inspect import inspect as look
     from manifestctl.verbs.inspect import read
 
+    if raw and digest:
+        raise InputError("--raw and --digest are both given", hint="Choose what is to be printed.")
     location = parse_location(text)
-    platform: Platform | None = Platform.parse(wanted) if wanted else None
+    platform: Platform | None = Platform.parse(wanted) if wanted is not None else None
+    policy = session.policy()
+    session.say_what_is_meant(location)
     with session.open_stores() as stores:
         if raw or digest or session.output is Output.digest:
-            content = read(location, stores, platform)
+            content = session.apart(lambda: read(location, stores, platform))
             if raw:
                 emit_bytes(content.raw)
             else:
                 session.emit(str(content.digest))
-            session.leave(0)
-        inspected = look(location, stores, session.runtime, platform, session.common.concurrency)
-    code = exit_code(finding.category for finding in inspected.findings)
+            return
+        inspected = session.apart(lambda: look(location, stores, session.runtime, platform, session.common.concurrency))
+    findings = policy.apply(inspected.findings)
+    code = exit_code(finding.category for finding in findings if finding.is_error)
     if session.output is Output.json:
-        session.emit_json(
-            session.document(
-                inspected.findings, code, reference=str(location), error=None, **_node_json(inspected.root)
-            )
-        )
+        members = _node_json(inspected.root)
+        session.emit_json(session.document(findings, code, reference=str(location), **members, error=None))
     else:
         session.emit("\n".join(_lines(inspected)))
-        for finding in inspected.findings:
-            session.log.finding(finding)
+    for finding in findings:
+        session.log.finding(finding)
     session.leave(code)
 
 
@@ -76,7 +78,8 @@ def _node_json(node: Node) -> dict[str, Any]:
         "media_type": node.descriptor.media_type,
         "manifest_size": node.descriptor.size,
         "platform": str(node.platform) if node.platform else None,
-        "annotations": dict(node.descriptor.annotations) or dict(manifest.annotations if manifest else {}),
+        "annotations": dict(manifest.annotations) if manifest else {},
+        "entry_annotations": dict(node.descriptor.annotations),
         "found": node.finding is None,
     }
     if isinstance(manifest, Index):

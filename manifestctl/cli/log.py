@@ -6,12 +6,13 @@ import json
 import threading
 from typing import IO, TYPE_CHECKING
 
-from manifestctl.events import Exchanged, Noted, Retried, Warned
+from manifestctl.events import Exchanged, Noted, Retried
 from manifestctl.text import outside
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from manifestctl.errors import ManifestctlError
     from manifestctl.events import Event
     from manifestctl.model.finding import Finding
 
@@ -44,15 +45,16 @@ class Log:
                 detail = f" ({event.detail})" if event.detail else ""
                 line = f"{event.method} {event.url} → {event.status} in {event.seconds * 1000:.0f} ms{detail}"
                 self._write("http", line, status=event.status, milliseconds=round(event.seconds * 1000))
+        elif isinstance(event, Noted):
+            self.note(event.message)
+        elif self._quiet:
+            return
         elif isinstance(event, Retried):
             again = f"trying again in {event.delay:.1f} s (try {event.attempt} of {event.attempts})"
             self._write("retry", f"{event.operation}: {event.reason}; {again}", attempt=event.attempt)
-        elif isinstance(event, Warned):
-            if event.message not in self._warned:
-                self._warned.add(event.message)
-                self._write("warning", event.message)
-        elif isinstance(event, Noted):
-            self.note(event.message)
+        elif event.message not in self._warned:
+            self._warned.add(event.message)
+            self._write("warning", event.message)
 
     def note(self, message: str) -> None:
         """Show a step of the run, unless quiet."""
@@ -71,15 +73,20 @@ class Log:
         self._write("error", message)
         self.hint(hint)
 
+    def failure(self, error: ManifestctlError) -> None:
+        """Show an error that was raised."""
+        self.error(error.message, error.hint)
+
     def hint(self, hint: str) -> None:
         """Show a next step, if there is one."""
         if hint:
             self._write("hint", hint)
 
-    def raw(self, line: str) -> None:
-        """Write a line as it is: a command to a CI runner."""
-        with self._lock:
-            self._put(line)
+    def command(self, line: str) -> None:
+        """Write a line as it is: a command to a CI runner, which has no place in a log of JSON."""
+        if not self._as_json:
+            with self._lock:
+                self._put(line)
 
     def _write(self, level: str, message: str, **more: object) -> None:
         # Everything that comes from outside was redacted where it came in; this is the second lock on the door.

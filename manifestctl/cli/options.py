@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import functools
 import inspect
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from enum import StrEnum
-from pathlib import Path
+from pathlib import Path  # noqa: TC003 - Typer evaluates the annotations
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from manifestctl.errors import InputError
+from manifestctl.values import dataclass
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
+
+    from manifestctl.transport.settings import TransportSettings
 
 _NETWORK = "Network"
 _COMMON = "Output"
@@ -44,7 +47,10 @@ def _option(*names: str, help: str, metavar: str | None = None, panel: str = _NE
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Common:
-    """The common options of one command line; each is also read from ``MANIFESTCTL_<NAME>``."""
+    """The common options of one command line; each is also read from ``MANIFESTCTL_<NAME>``.
+
+    Those that can be given several times are divided at white space there.
+    """
 
     output: Annotated[
         Output | None, _option("--output", help="What goes to stdout: text, digest or json.", panel=_COMMON)
@@ -85,7 +91,10 @@ class Common:
     timeout: Annotated[
         str, _option("--timeout", metavar="DURATION", help="Longest wait for a connection (10s at most) and for data.")
     ] = "60s"
-    retries: Annotated[int, _option("--retries", metavar="N", help="Tries of an operation in all.", min=1, max=100)] = 5
+    retries: Annotated[
+        int,
+        _option("--retries", metavar="N", help="Tries of an operation in all; 1 never tries again.", min=1, max=100),
+    ] = 5
     retry_deadline: Annotated[
         str, _option("--retry-deadline", metavar="DURATION", help="Longest time for all tries together.")
     ] = "5m"
@@ -106,17 +115,25 @@ def with_common(command: Callable[..., None]) -> Callable[..., None]:
     @functools.wraps(command)
     def wrapped(ctx: typer.Context, *args: Any, **values: Any) -> None:
         common = {field.name: values.pop(field.name) for field in fields(Common)}
-        early: dict[str, Any] = ctx.obj or {}
-        for name, value in early.items():
-            common[name] = common[name] or value
-        command(ctx, *args, common=Common(**common), **values)
+        command(ctx, *args, common=Common(**(common | _given_early(ctx))), **values)
 
     wrapped.__signature__ = own.replace(parameters=[*kept, *added])  # type: ignore[attr-defined]
     wrapped.__annotations__ = {parameter.name: parameter.annotation for parameter in (*kept, *added)}
     return wrapped
 
 
-def settings(common: Common, environ: dict[str, str] | Any) -> Any:
+def _given_early(ctx: typer.Context) -> dict[str, Any]:
+    """Return the options that were given before the command, and not again after it; they outrank variables."""
+    early: dict[str, Any] = ctx.obj or {}
+    given = {}
+    for name, value in early.items():
+        source = ctx.get_parameter_source(name)
+        if value and (source is None or source.name != "COMMANDLINE"):
+            given[name] = value
+    return given
+
+
+def settings(common: Common, environ: Mapping[str, str]) -> TransportSettings:
     """Return the `TransportSettings` that the options ask for; raises `InputError`."""
     from manifestctl.cli.quantities import duration
     from manifestctl.transport.certs_d import certs_directories
@@ -124,7 +141,7 @@ def settings(common: Common, environ: dict[str, str] | Any) -> Any:
 
     timeout = duration(common.timeout)
     if timeout <= 0:
-        raise InputError("--timeout must be more than 0")
+        raise InputError("--timeout must be more than 0", hint="Write 90s, 10m or 1h30m.")
     return TransportSettings(
         plain_http=tuple(common.plain_http or ()),
         tls=tuple(common.tls or ()),

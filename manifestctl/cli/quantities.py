@@ -12,22 +12,36 @@ from manifestctl.text import escape
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-_DURATION = re.compile(r"(?:(\d+)h)?(?:(\d+)m)?(?:(\d+(?:\.\d+)?)s?)?", re.ASCII)
+_DURATION = re.compile(r"(?:(\d+)h)?(?:(\d+)m)?(?:(\d+(?:\.\d+)?)s)?", re.ASCII)
+_SECONDS = re.compile(r"\d+(?:\.\d+)?", re.ASCII)
+_LONGEST = 1000 * 3600.0
 
 
 def duration(text: str) -> float:
     """Parse ``90s``, ``10m``, ``1h30m`` or a number of seconds; raises `InputError`."""
-    match = _DURATION.fullmatch(text.strip())
-    if not text.strip() or match is None or not any(match.groups()):
+    given = text.strip()
+    match = _DURATION.fullmatch(f"{given}s" if _SECONDS.fullmatch(given) else given)
+    if match is None or not any(match.groups()):
         raise InputError(f"'{escape(text, 80)}' is not a duration", hint="Write 90s, 10m or 1h30m.")
     hours, minutes, seconds = (float(part or 0) for part in match.groups())
-    return hours * 3600 + minutes * 60 + seconds
+    total = hours * 3600 + minutes * 60 + seconds
+    if total > _LONGEST:
+        raise InputError(f"'{escape(text, 80)}' is too long for a duration", hint="The longest is 1000h.")
+    return total
 
 
-def platforms(texts: Iterable[str]) -> tuple[Platform, ...]:
+def platforms(texts: Iterable[str], option: str) -> tuple[Platform, ...]:
     """Parse platforms given by repeated options or with commas, each once; raises `InputError`."""
-    names = [part.strip() for text in texts for part in text.split(",")]
-    return tuple(dict.fromkeys(Platform.parse(name) for name in names if name))
+    found: dict[Platform, None] = {}
+    for text in texts:
+        names = [name for part in text.split(",") if (name := part.strip())]
+        if not names:
+            # A variable that was not set must not switch a check off.
+            raise InputError(
+                f"{option} '{escape(text, 80)}' names no platform", hint="Write os/arch, e.g. linux/amd64."
+            )
+        found |= dict.fromkeys(Platform.parse(name) for name in names)
+    return tuple(found)
 
 
 def pair(text: str, option: str) -> tuple[str, str]:

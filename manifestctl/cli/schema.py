@@ -6,8 +6,10 @@ from typing import Annotated
 
 import typer
 
-from manifestctl.cli.options import Common, with_common
+from manifestctl.cli.options import Common, Output, with_common
 from manifestctl.cli.session import Session, run
+from manifestctl.errors import InputError
+from manifestctl.text import escape
 
 
 @with_common
@@ -25,14 +27,18 @@ def schema(
 
 
 def _schema(session: Session, kind: str | None) -> None:
-    from manifestctl.cli.options import Output
-    from manifestctl.validation import KINDS, schema_text, schema_title
+    from manifestctl.validation import KINDS, RESULTS, schema_text, schema_title
 
+    names = (*KINDS, *RESULTS)
     if kind is not None:
+        if kind not in names:
+            raise InputError(
+                f"'{escape(kind, 60)}' is not a kind of document", hint="'manifestctl schema' lists the kinds."
+            )
         session.emit(schema_text(kind).rstrip("\n"))
     elif session.output is Output.json:
-        kinds = [{"kind": name, "title": schema_title(name)} for name in KINDS]
+        kinds = [{"kind": name, "title": schema_title(name)} for name in names]
         session.emit_json(session.document((), 0, kinds=kinds, error=None))
     else:
-        width = max(len(name) for name in KINDS)
-        session.emit("\n".join(f"{name:<{width}}  {schema_title(name)}" for name in KINDS))
+        width = max(len(name) for name in names)
+        session.emit("\n".join(f"{name:<{width}}  {schema_title(name)}" for name in names))

@@ -2,24 +2,32 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import sys
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, NoReturn
+from dataclasses import field
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 from manifestctl.cli.log import Log, wants_colour
 from manifestctl.cli.options import LogFormat, Output, settings
-from manifestctl.errors import InterruptedRun, ManifestctlError
+from manifestctl.errors import InputError, InterruptedRun, ManifestctlError
+from manifestctl.events import Warned
+from manifestctl.files import reason
 from manifestctl.runtime import Cancel, Runtime
+from manifestctl.values import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
     from manifestctl.cli.options import Common
+    from manifestctl.events import Event
     from manifestctl.model.finding import Finding
+    from manifestctl.model.location import Location
     from manifestctl.stores.locate import Stores
     from manifestctl.verbs.rules import Policy
+
+T = TypeVar("T")
 
 CANCEL = Cancel()
 """Set by the signal handlers of `manifestctl.cli.main`."""
@@ -35,6 +43,7 @@ class Session:
     log: Log = field(init=False)
     runtime: Runtime = field(init=False)
     stores: Stores | None = field(init=False, default=None)
+    told: bool = field(init=False, default=False)
 
     def __post_init__(self) -> None:
         """Set up the log and the runtime."""
@@ -46,7 +55,13 @@ class Session:
             as_json=common.log_format is LogFormat.json,
             colour=wants_colour(sys.stderr, self.environ),
         )
-        self.runtime = Runtime.of_system(self.environ, cancel=CANCEL, observe=self.log.event)
+        self.runtime = Runtime.of_system(self.environ, cancel=CANCEL, observe=self._hear)
+
+    def _hear(self, event: Event) -> None:
+        # An interrupted run closes its connections; what its threads say about that would mislead.
+        with contextlib.suppress(InterruptedRun):
+            self.runtime.cancel.check()
+            self.log.event(event)
 
     @property
     def output(self) -> Output:
@@ -64,9 +79,25 @@ class Session:
 
         transport = settings(self.common, self.environ)
         for host in transport.tls_skip_verify:
-            self.log.event(_insecure(host))
+            self.log.event(Warned(f"--tls-skip-verify: {_INSECURE.format(host)}"))
         self.stores = Stores.of_system(self.runtime, transport)
         return self.stores
+
+    def apart(self, call: Callable[[], T]) -> T:
+        """Make a call on another thread, so that a signal is heard even while it hangs in the system's resolver."""
+        from manifestctl.parallel import Pool
+
+        with Pool(1, self.runtime.cancel) as pool:
+            return pool.submit(lambda _: call(), None).result()
+
+    def say_what_is_meant(self, location: Location) -> None:
+        """Say what a location without tag and digest means."""
+        from manifestctl.model.location import LayoutLocation
+
+        if location.tag is None and location.digest is None:
+            layout = isinstance(location, LayoutLocation)
+            meant = f"the only image in {location}, or its tag latest" if layout else f"{location}:latest"
+            self.log.note(f"no tag given: using {meant}")
 
     def policy(self) -> Policy:
         """Return what the user allows and denies; raises `InputError` for rules that do not exist."""
@@ -92,27 +123,50 @@ class Session:
         }
 
     def emit(self, text: str) -> None:
-        """Write the result to stdout; a reader that went away is no error once the work is done."""
-        if not text:
-            return
-        emit_bytes(text.encode("utf-8", "surrogateescape") + b"\n")
+        """Write the result to stdout, where a reader that went away is no error. Raises `InputError`."""
+        if text:
+            emit_bytes(text.encode("utf-8", "surrogateescape") + b"\n")
 
     def emit_json(self, document: Mapping[str, Any]) -> None:
-        """Write the result as a JSON document to stdout."""
-        self.emit(json.dumps(document, indent=2, ensure_ascii=False))
+        """Write the result as a JSON document to stdout. Raises `InputError`."""
+        self.told = True
+        emit_bytes(json_bytes(document))
 
     def leave(self, exit_code: int, error: ManifestctlError | None = None) -> NoReturn:
         """End the command; an interrupted one is ended by the signal itself, once all is flushed."""
+        self.runtime.cancel.check()
         if isinstance(error, InterruptedRun):
             raise error
         raise SystemExit(exit_code)
 
+    def fail(self, error: ManifestctlError) -> NoReturn:
+        """End the command with an error that kept it from its result."""
+        self.tell(error)
+        if not isinstance(error, InterruptedRun):
+            self.log.failure(error)
+        self.leave(error.exit_code, error)
+
+    def tell(self, error: ManifestctlError) -> None:
+        """Write the document of an error to stdout, if documents are wanted and none was written yet."""
+        if self.output is Output.json and not self.told:
+            try:
+                self.emit_json(self.document((), error.exit_code, error=error_member(error)))
+            except InputError as unwritable:
+                self.log.failure(unwritable)
+
 
 _NO_REQUESTS = {"sent": 0, "retried": 0, "bytes_in": 0, "bytes_out": 0}
+_INSECURE = "whoever answers for {} is believed, and can read the credentials sent to it"
+
+
+def json_bytes(document: Mapping[str, Any]) -> bytes:
+    """Return a JSON result as it is written: UTF-8, indented, with a newline at its end."""
+    # What was no UTF-8 on the command line became lone surrogates; written as escapes they are still JSON.
+    return json.dumps(document, indent=2, ensure_ascii=False).encode("utf-8", "backslashreplace") + b"\n"
 
 
 def emit_bytes(data: bytes) -> None:
-    """Write bytes to stdout as they are."""
+    """Write bytes to stdout as they are. Raises `InputError` if they cannot be written."""
     try:
         sys.stdout.flush()
         sys.stdout.buffer.write(data)
@@ -120,6 +174,8 @@ def emit_bytes(data: bytes) -> None:
     except BrokenPipeError:
         # What Python does at its end would complain about the same pipe again.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except OSError as error:
+        raise InputError(f"the result cannot be written to the standard output: {reason(error)}") from error
 
 
 def run(command: str, common: Common, body: Callable[[Session], None]) -> NoReturn:
@@ -127,23 +183,19 @@ def run(command: str, common: Common, body: Callable[[Session], None]) -> NoRetu
     session = Session(command, common)
     try:
         body(session)
-    except InterruptedRun:
-        raise
+        session.leave(0)
     except ManifestctlError as error:
-        if session.output is Output.json:
-            members = {"error": error_member(error)}
-            session.emit_json(session.document((), error.exit_code, **members))
-        session.log.error(error.message, error.hint)
-        session.leave(error.exit_code, error)
-    session.leave(0)
+        session.fail(error)
+    except Exception as bug:
+        session.tell(as_error(bug))
+        raise
+
+
+def as_error(bug: Exception) -> ManifestctlError:
+    """Return the error that documents show for a bug; what is printed for people says more."""
+    return ManifestctlError(f"this is a bug in manifestctl: {type(bug).__name__}", hint="See the error output.")
 
 
 def error_member(error: ManifestctlError | None) -> dict[str, str] | None:
     """Return an error as JSON results carry it."""
     return {"message": error.message, "hint": error.hint} if error is not None else None
-
-
-def _insecure(host: str) -> Any:
-    from manifestctl.events import Warned
-
-    return Warned(f"--tls-skip-verify: whoever answers for {host} is believed, and can read the credentials sent to it")

@@ -32,9 +32,9 @@ def _tags(session: Session, text: str) -> None:
 
     location = parse_location(text)
     if location.tag is not None or location.digest is not None:
-        raise InputError(f"{location}: tags are those of a repository", hint=f"Write {location.store}")
+        raise InputError(f"{location}: tags are those of a repository", hint=f"Write {location.store}.")
     with session.open_stores() as stores:
-        tagged = list_tags(location, stores, session.runtime, session.common.concurrency)
+        tagged = session.apart(lambda: list_tags(location, stores, session.runtime, session.common.concurrency))
     rows = [(item.tag, item.descriptor) for item in tagged]
     if session.output is Output.json:
         session.emit_json(

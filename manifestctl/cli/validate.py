@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from manifestctl.cli.options import Common, Output, with_common
-from manifestctl.cli.session import Session, run
-from manifestctl.errors import InputError, exit_code
+from manifestctl.cli.session import Session, error_member, run
+from manifestctl.errors import InputError, InterruptedRun, ManifestctlError, exit_code
+from manifestctl.files import read_regular
 from manifestctl.text import escape, plural
+from manifestctl.values import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -42,26 +47,59 @@ def validate(
     run("validate", common, lambda session: _validate(session, files, kind))
 
 
-def _validate(session: Session, files: Sequence[str], kind: str | None) -> None:
-    from dataclasses import replace
+@dataclass(frozen=True, slots=True)
+class _Unread:
+    """Something that could not be read, so that nothing can be said about what is in it."""
 
+    name: str
+    error: ManifestctlError
+
+
+def _validate(session: Session, files: Sequence[str], kind: str | None) -> None:
+    from manifestctl.validation import KINDS
+
+    if kind is not None and kind not in KINDS:
+        raise InputError(f"'{escape(kind, 60)}' is not a kind of document", hint=f"Kinds are {', '.join(KINDS)}.")
     policy = session.policy()
-    judged = [
-        replace(item, findings=tuple(policy.apply(item.findings)))
-        for text in files
-        for item in _judge(session, text, kind)
-    ]
+    judged: list[Judged] = []
+    unread: list[_Unread] = []
+    with contextlib.ExitStack() as opened:
+
+        def judge(text: str) -> list[Judged]:
+            found = _judge(session, opened, text, kind)
+            return [replace(item, findings=tuple(policy.apply(item.findings))) for item in found]
+
+        for text in files:
+            try:
+                judged += session.apart(partial(judge, text))
+            except InterruptedRun:
+                raise
+            except ManifestctlError as error:
+                unread.append(_Unread(escape(text, 300), error))
+    _show(session, judged, unread)
+
+
+def _show(session: Session, judged: Sequence[Judged], unread: Sequence[_Unread]) -> None:
+    """Print what was found in everything that could be read, and then what could not be."""
     findings = [replace(finding, image=finding.image or item.name) for item in judged for finding in item.findings]
-    code = exit_code(finding.category for finding in findings if finding.is_error)
+    # What could not be checked outranks what was found.
+    code = exit_code(codes=[item.error.exit_code for item in unread])
+    code = code or exit_code(finding.category for finding in findings if finding.is_error)
     if session.output is Output.json:
         documents = [
             {"name": item.name, "kind": item.kind, "ok": item.ok, "findings": [f.to_json() for f in item.findings]}
             for item in judged
         ]
-        session.emit_json(session.document(findings, code, documents=documents, error=None))
+        error = error_member(unread[0].error if unread else None)
+        session.emit_json(session.document(findings, code, documents=documents, error=error))
     elif session.output is Output.text:
         session.emit("\n".join(line for item in judged for line in _lines(item)))
-    session.leave(code)
+    if session.output is not Output.text:
+        for finding in findings:
+            session.log.finding(finding)
+    for item in unread:
+        session.log.failure(item.error)
+    session.leave(code, next((item.error for item in unread), None))
 
 
 def _lines(item: Judged) -> list[str]:
@@ -71,34 +109,40 @@ def _lines(item: Judged) -> list[str]:
     verdict = ", ".join(counted) if errors else " with ".join(["valid", *counted])
     lines = [f"{escape(item.name, 300)}: {item.kind}: {verdict}"]
     for finding in item.findings:
-        lines.append(f"  {finding.severity}: {escape(finding.where) or '/'}: {finding.message} [{finding.rule}]")
+        message = escape(finding.message, 8192)
+        lines.append(f"  {finding.severity}: {escape(finding.where) or '/'}: {message} [{finding.rule}]")
         if finding.hint:
-            lines.append(f"    hint: {finding.hint}")
+            lines.append(f"    hint: {escape(finding.hint, 8192)}")
     return lines
 
 
-def _judge(session: Session, text: str, kind: str | None) -> Iterator[Judged]:
-    from manifestctl.files import read_regular
+def _judge(session: Session, opened: contextlib.ExitStack, text: str, kind: str | None) -> Iterator[Judged]:
     from manifestctl.model.location import LayoutLocation
     from manifestctl.verbs.validate import judge_bytes, judge_layout, judge_location
 
-    path = Path(text)
     if text == "-":
         yield judge_bytes(sys.stdin.buffer.read(_LIMIT + 1), "stdin", kind)
         return
-    location = _location(text, path)
+    location = _location(text, Path(text))
     if location is None:
-        yield judge_bytes(read_regular(path, _LIMIT, "the document"), escape(text, 300), kind)
+        yield judge_bytes(read_regular(Path(text), _LIMIT, "the document"), escape(text, 300), kind)
         return
-    with session.open_stores() as stores:
-        if isinstance(location, LayoutLocation) and location.tag is None and location.digest is None:
-            yield from judge_layout(location, stores, _layout_files(Path(location.path)))
-        else:
-            yield from judge_location(location, stores)
+    whole = isinstance(location, LayoutLocation) and location.tag is None and location.digest is None
+    if kind is not None:
+        raise InputError(
+            f"{escape(text, 300)}: --as is for files, and this is {'a layout' if whole else 'a reference'}",
+            hint="Leave --as out: what it holds says what it is.",
+        )
+    stores = session.stores or opened.enter_context(session.open_stores())
+    if isinstance(location, LayoutLocation) and whole:
+        yield from judge_layout(location, stores, _layout_files(Path(location.path)))
+    else:
+        session.say_what_is_meant(location)
+        yield from judge_location(location, stores)
 
 
 def _location(text: str, path: Path) -> Location | None:
-    """Tell a layout or a reference from a file. A reference must name its registry, for any word could be a short one."""
+    """Tell a layout or a reference from a file. A reference must name its registry: any word could be a short one."""
     from manifestctl.model.location import LayoutLocation, parse_location
 
     if text.startswith("oci:"):
@@ -113,8 +157,6 @@ def _location(text: str, path: Path) -> Location | None:
 
 
 def _layout_files(directory: Path) -> Iterator[tuple[str, bytes, str]]:
-    from manifestctl.files import read_regular
-
     if not (directory / "oci-layout").exists():
         raise InputError(
             f"{escape(str(directory))} is not an OCI layout: it has no file oci-layout",

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import TYPE_CHECKING, Any, Self
 
 from manifestctl.errors import DocumentError, InputError
 from manifestctl.model.digest import Digest
 from manifestctl.model.platforms import Platform
 from manifestctl.model.strict_json import Fields
+from manifestctl.values import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -18,7 +19,8 @@ ATTESTATION_SUBJECT = "vnd.docker.reference.digest"
 _ATTESTATION = "attestation-manifest"
 
 _PLATFORM_KEYS = frozenset({"architecture", "os", "os.version", "os.features", "variant", "features"})
-_KEYS = frozenset({"mediaType", "digest", "size", "urls", "annotations", "data", "artifactType", "platform"})
+_UNREAD = frozenset({"urls", "data"})
+_KEYS = _UNREAD | {"mediaType", "digest", "size", "annotations", "artifactType", "platform"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +50,6 @@ class Descriptor:
         except InputError as error:
             raise DocumentError(f"{what}: {where}/digest: {error.message}", pointer=f"{where}/digest") from error
         platform, platform_extra = _platform(fields.value.get("platform"), what, f"{where}/platform")
-        named = _KEYS - {"urls", "data"}
         return cls(
             media_type=fields.required(fields.text, "mediaType"),
             digest=digest,
@@ -56,7 +57,7 @@ class Descriptor:
             platform=platform,
             annotations=fields.words("annotations"),
             artifact_type=fields.text("artifactType") or "",
-            extra={key: item for key, item in fields.value.items() if key not in named},
+            extra={key: item for key, item in fields.value.items() if _is_extra(key, item)},
             platform_extra=platform_extra,
         )
 
@@ -73,7 +74,7 @@ class Descriptor:
 
     @property
     def attests(self) -> str:
-        """The digest, as text, of the image that this entry attests, if it is a buildx attestation; ``""`` otherwise."""
+        """The digest, as text, of the image that this entry attests, if it is a buildx attestation, else ``""``."""
         if self.annotations.get(ATTESTATION_TYPE) != _ATTESTATION:
             return ""
         return self.annotations.get(ATTESTATION_SUBJECT) or "nothing"
@@ -109,6 +110,11 @@ def read_platform(fields: Fields) -> Platform:
         os_version=fields.text("os.version") or "",
         os_features=fields.texts("os.features"),
     )
+
+
+def _is_extra(key: str, item: object) -> bool:
+    # In a member of the specification null means absent, in an unknown one it may mean anything.
+    return item is not None if key in _UNREAD else key not in _KEYS
 
 
 def _platform(value: object, what: str, where: str) -> tuple[Platform | None, dict[str, Any]]:

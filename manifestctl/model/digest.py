@@ -5,11 +5,11 @@ from __future__ import annotations
 import hashlib
 import hmac
 import re
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
-from manifestctl.errors import InputError
+from manifestctl.errors import InputError, IntegrityError
 from manifestctl.text import escape
+from manifestctl.values import dataclass
 
 if TYPE_CHECKING:
     from hashlib import _Hash
@@ -42,7 +42,7 @@ class Digest:
         if length is not None and not re.fullmatch(rf"[a-f0-9]{{{length}}}", encoded):
             raise InputError(
                 f"'{escape(text, 160)}' is not a {algorithm} digest",
-                hint=f"{algorithm} is followed by {length} lower-case hexadecimal digits; this has {len(encoded)} characters.",
+                hint=f"{algorithm}: is followed by {length} lower-case hex digits; this has {len(encoded)} characters.",
             )
         return cls(algorithm, encoded)
 
@@ -62,13 +62,16 @@ class Digest:
         return f"{self.algorithm}:{self.encoded[:12]}"
 
     def hasher(self) -> _Hash:
-        """Return a fresh `hashlib` object of this digest's algorithm; raises `InputError` if there is none."""
+        """Return a fresh `hashlib` object of this digest's algorithm; raises `IntegrityError` if there is none."""
         if not self.verifiable:
-            raise InputError(f"digest {self} cannot be checked: the algorithm {self.algorithm} is not known here")
+            raise IntegrityError(
+                f"digest {self} cannot be checked: the algorithm {self.algorithm} is not known here",
+                hint=f"Content is used only if it was checked; name it by one of {', '.join(_HEX_LENGTHS)}.",
+            )
         return hashlib.new(self.algorithm)
 
     def matches(self, data: bytes) -> bool:
-        """Tell whether the bytes hash to this digest."""
+        """Tell whether the bytes hash to this digest; raises `IntegrityError` if that cannot be told."""
         hasher = self.hasher()
         hasher.update(data)
         return hmac.compare_digest(hasher.hexdigest(), self.encoded)

@@ -1,31 +1,36 @@
 """Where an image is: in a registry, or in an OCI image layout directory.
 
-Both kinds answer to the same names: ``store`` (what a store is bound to), ``tag``, ``digest``, ``selector``, ``with_tag``,
-``with_digest``.
+Both kinds answer to the same names: ``store`` (what a store is bound to), ``tag``, ``digest``, ``selector``,
+``with_tag``, ``with_digest``.
 """
 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Self
 
 from manifestctl.errors import InputError
 from manifestctl.model.digest import Digest
 from manifestctl.model.reference import Reference, check_tag
 from manifestctl.text import escape
+from manifestctl.values import dataclass
 
 _LAYOUT = "oci:"
 # Names of places that a reference must not be mistaken for.
 _OTHER_PLACES = ("oci-archive:", "docker-archive:", "docker-daemon:")
-_BARE_DIGEST = re.compile(r"[a-z0-9]+(?:[+._-][a-z0-9]+)*:[a-zA-Z0-9=_-]{32,}")
+# What stands alone or after "@" and is meant as a digest, however malformed: a directory's name may hold an "@", and
+# "web:0f3c…" (a tag made of a commit) is a reference.
+_DIGEST = re.compile(r"(?:sha\d+|blake\d+[a-z]?):[^:/\\]*", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
 class LayoutLocation:
     """An image in an OCI image layout directory: ``oci:DIR[:TAG][@DIGEST]``.
 
-    The tag follows the last ``:`` after the last path separator.
+    The tag follows the last ``:`` after the last path separator. ``path`` is held without ``./``, doubled and final
+    separators, so that two spellings of one directory are one store; but a last component that has a ``:`` keeps its
+    final separator, for what follows the ``:`` would be taken for a tag.
     """
 
     path: str
@@ -37,15 +42,15 @@ class LayoutLocation:
         """Parse the part after ``oci:``; raises `InputError`."""
         digest = None
         head, at, tail = text.rpartition("@")
-        if at and "/" not in tail and ":" in tail:
+        if at and _DIGEST.fullmatch(tail):
             text, digest = head, Digest.parse(tail)
-        colon, slash = text.rfind(":"), text.rfind("/")
+        colon, separator = text.rfind(":"), max(text.rfind("/"), text.rfind("\\"))
         tag = None
-        if colon > slash:
+        if colon > separator:
             text, tag = text[:colon], check_tag(text[colon + 1 :])
         if not text or "\0" in text:
             raise InputError(f"'oci:{escape(text)}' names no directory", hint="Write oci:DIR or oci:DIR:TAG.")
-        return cls(text, tag, digest)
+        return cls(_canonical(text), tag, digest)
 
     @property
     def selector(self) -> str:
@@ -69,6 +74,15 @@ class LayoutLocation:
         """Return the canonical form."""
         tag = f":{self.tag}" if self.tag is not None else ""
         return f"{self.store}{tag}" + (f"@{self.digest}" if self.digest else "")
+
+
+def _canonical(path: str) -> str:
+    # ".." stays: with links on the way it is not what it seems.
+    root = "/" if path.startswith("/") else ""
+    parts = [part for part in path.split("/") if part not in ("", ".")]
+    if not parts:
+        return root or "."
+    return root + "/".join(parts) + ("/" if parts[-1].rfind(":") > parts[-1].rfind("\\") else "")
 
 
 Location = Reference | LayoutLocation
@@ -98,6 +112,6 @@ def parse_child(text: str, target: Location) -> Location:
         return replace(located, digest=Digest.parse(digest)) if at else located
     if text.startswith("@"):
         return target.with_digest(Digest.parse(text[1:]))
-    if _BARE_DIGEST.fullmatch(text):
+    if _DIGEST.fullmatch(text):
         return target.with_digest(Digest.parse(text))
     return parse_location(text)

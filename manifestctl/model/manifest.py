@@ -1,12 +1,12 @@
 """Manifests, lists and image configs: the bytes that were received beside what they say.
 
-OCI image-spec "Image Manifest", "Image Index", "Image Configuration"; Docker "Image Manifest Version 2, Schema 2". OCI and
-Docker share the classes and differ by media type. What was received is never serialised again.
+OCI image-spec "Image Manifest", "Image Index", "Image Configuration"; Docker "Image Manifest Version 2, Schema 2". OCI
+and Docker share the classes and differ by media type. What was received is never serialised again.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING, Any
 
 from manifestctl.errors import DocumentError
@@ -15,6 +15,7 @@ from manifestctl.model.descriptor import Descriptor, read_platform
 from manifestctl.model.digest import Digest
 from manifestctl.model.strict_json import CONFIG_LIMIT, Fields, load
 from manifestctl.text import escape
+from manifestctl.values import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -87,8 +88,8 @@ def parse_manifest(raw: bytes, content_type: str, what: str, digest: Digest | No
     """Parse what a store gave; ``content_type`` is what it said the bytes are, ``what`` names them in messages.
 
     A generic or missing Content-Type lets the document's ``mediaType`` (or its shape) decide. ``digest`` is given if it
-    was computed already. Raises `DocumentError` if the bytes are not a manifest or list, if ``mediaType`` and Content-Type
-    disagree, or if a document is both a manifest and a list (CVE-2021-41190).
+    was computed already. Raises `DocumentError` if the bytes are not a manifest or list, if ``mediaType`` and
+    Content-Type disagree, or if a document is both a manifest and a list (CVE-2021-41190).
     """
     stated = media_types.essence(content_type)
     if stated in (media_types.DOCKER_SCHEMA_1, media_types.DOCKER_SCHEMA_1_SIGNED):
@@ -145,8 +146,9 @@ def _media_type(fields: Fields, stated: str, what: str) -> str:
     if not media_type:
         media_type = media_types.OCI_INDEX if is_list else media_types.OCI_MANIFEST if is_manifest else ""
     if media_type not in media_types.INDEXES | media_types.MANIFESTS:
+        kind = escape(media_type, 120) or "a document of no known type"
         raise DocumentError(
-            f"{what}: it is not an image or a list of images, but {escape(media_type, 120) or 'a document of no known type'}",
+            f"{what}: it is not an image or a list of images, but {kind}",
             rule="not-an-image",
             pointer="/mediaType" if own else "",
         )

@@ -22,7 +22,7 @@ CONFIGS = frozenset({OCI_CONFIG, DOCKER_CONFIG})
 GENERIC = frozenset({"", "application/json", "application/octet-stream", "text/plain", "binary/octet-stream"})
 """What a registry says when it does not know better; the document's own ``mediaType`` decides then."""
 
-ACCEPT = ", ".join((OCI_INDEX, DOCKER_LIST, OCI_MANIFEST, DOCKER_MANIFEST))
+ACCEPT = f"{OCI_INDEX}, {DOCKER_LIST}, {OCI_MANIFEST}, {DOCKER_MANIFEST}"
 """Always sent whole: with less, some registries convert what they hold, or answer 404."""
 
 

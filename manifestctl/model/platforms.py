@@ -7,11 +7,12 @@ Written ``os/architecture[/variant]``, with a Windows version as ``windows/amd64
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Self
 
 from manifestctl.errors import InputError
 from manifestctl.text import escape
+from manifestctl.values import dataclass
 
 KNOWN_OS = frozenset(
     [
@@ -179,9 +180,10 @@ class Platform:
         """Tell whether both say something about the same part and say different things."""
         mine, theirs = self.normalized(), other.normalized()
         pairs = [(mine.os, theirs.os), (mine.architecture, theirs.architecture), (mine.os_version, theirs.os_version)]
-        if self.variant and other.variant:
-            pairs.append((mine.variant, theirs.variant))
-        return any(left and right and left != right for left, right in pairs)
+        if any(left and right and left != right for left, right in pairs):
+            return True
+        # A variant that is the default is normalised to nothing, but it was said all the same.
+        return bool(self.variant and other.variant) and mine.variant != theirs.variant
 
     @property
     def shown(self) -> str:
@@ -214,17 +216,9 @@ def _normal_variant(architecture: str, variant: str) -> str:
     return variant
 
 
-def suggestion(os: str, architecture: str) -> str:
-    """Return a better spelling for an os or architecture that OCI does not know by this name, or ``""``."""
-    better_os = OS_ALIASES.get(os.lower(), os.lower())
-    better_architecture, variant = ARCHITECTURE_ALIASES.get(architecture.lower(), (architecture.lower(), ""))
-    better = f"{better_os}/{better_architecture}" + (f"/{variant}" if variant else "")
-    return better if better != f"{os}/{architecture}" else ""
-
-
 def _hint(text: str) -> str:
     bare = text.lower()
     if bare in ARCHITECTURE_ALIASES or bare in KNOWN_ARCHITECTURES:
         architecture, variant = ARCHITECTURE_ALIASES.get(bare, (bare, ""))
         return f"Name the operating system too: linux/{architecture}" + (f"/{variant}." if variant else ".")
-    return "A platform is written os/architecture[/variant], e.g. linux/amd64, linux/arm/v7, windows/amd64:10.0.20348.2340."
+    return "Write os/architecture[/variant], e.g. linux/amd64, linux/arm/v7, windows/amd64:10.0.20348.2340."

@@ -14,23 +14,25 @@ Grammar (OCI distribution-spec "Pulling manifests"; host recognition and short n
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Self
 
 from manifestctl.errors import InputError
 from manifestctl.model.digest import Digest
 from manifestctl.text import escape
+from manifestctl.values import dataclass
 
 DOCKER_HUB = "docker.io"
-_OTHER_HUB_NAMES = frozenset({"index.docker.io", "registry-1.docker.io"})
+_HUB_NAMES = frozenset({DOCKER_HUB, "index.docker.io", "registry-1.docker.io"})
 DEFAULT_TAG = "latest"
 
 _COMPONENT = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
 _REPOSITORY = re.compile(rf"{_COMPONENT}(?:/{_COMPONENT})*")
 _TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}")
 _LABEL = r"(?:[A-Za-z0-9]|[A-Za-z0-9][A-Za-z0-9-]*[A-Za-z0-9])"
-_HOST = re.compile(rf"(?:{_LABEL}(?:\.{_LABEL})*|\[[0-9a-fA-F:.]+\])(?::[0-9]{{1,5}})?")
+_HOST = re.compile(rf"(?:{_LABEL}(?:\.{_LABEL})*|\[(?P<address>[0-9a-fA-F:.]+)\])(?::(?P<port>[0-9]{{1,5}}))?")
 _MAX_NAME = 255
+_MAX_PORT = 65535
 
 
 def check_tag(tag: str) -> str:
@@ -69,7 +71,7 @@ class Reference:
                 text, "it is a URL", hint=f"Write it without the scheme: {escape(text.partition('://')[2], 200)}"
             )
         registry, repository = _split_host(name)
-        if not _HOST.fullmatch(registry):
+        if not _is_host(registry):
             raise _invalid(text, f"'{escape(registry, 100)}' is not a host")
         if repository != repository.lower():
             raise _invalid(
@@ -118,11 +120,25 @@ def _split_host(name: str) -> tuple[str, str]:
         registry, repository = first, rest
     else:
         registry, repository = DOCKER_HUB, name
-    if registry in _OTHER_HUB_NAMES:
+    if registry.lower() in _HUB_NAMES:
         registry = DOCKER_HUB
     if registry == DOCKER_HUB and "/" not in repository:
         repository = f"library/{repository}"
     return registry, repository
+
+
+def _is_host(text: str) -> bool:
+    match = _HOST.fullmatch(text)
+    if match is None or not 0 < int(match["port"] or 1) <= _MAX_PORT:
+        return False
+    if match["address"]:
+        import ipaddress
+
+        try:
+            ipaddress.IPv6Address(match["address"])
+        except ValueError:
+            return False
+    return True
 
 
 def _invalid(text: str, reason: str, hint: str = "") -> InputError:

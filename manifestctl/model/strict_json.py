@@ -1,9 +1,9 @@
 """The one door through which untrusted JSON enters.
 
-Registries, images and files are read by other programs too, most of them written in Go, whose decoder takes what Python's
-refuses and the reverse. A document is refused here if two readers could see different things in it: two equal keys, or
-keys that Go would match without regard to case; numbers that are not integers where integers belong; NaN; lone
-surrogates; text that is not UTF-8. RFC 8259; OCI image-spec "Considerations".
+Registries, images and files are read by other programs too, most of them written in Go, whose decoder takes what
+Python's refuses and the reverse. A document is refused here if two readers could see different things in it: two equal
+keys, or keys that Go would match without regard to case; numbers that are not integers where integers belong; NaN;
+lone surrogates; text that is not UTF-8. RFC 8259; OCI image-spec "Considerations".
 """
 
 from __future__ import annotations
@@ -11,11 +11,12 @@ from __future__ import annotations
 import json
 import math
 import re
-from dataclasses import dataclass
+from collections import Counter
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from manifestctl.errors import DocumentError
 from manifestctl.text import escape
+from manifestctl.values import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -30,7 +31,10 @@ MAX_INTEGER = 2**63 - 1
 # Their keys are the user's own words (labels, say), which Go reads into maps, where case matters.
 MAPS_OF_WORDS = frozenset({"annotations", "Labels", "ExposedPorts", "Volumes"})
 
-_STRING = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
+# Possessive, and with an end that may be missing: a string that is never closed must not be tried from each of its
+# quotes anew.
+_STRING = re.compile(rb'"(?:[^"\\]++|\\.)*+"?', re.DOTALL)
+_NOT_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
 _SURROGATE = re.compile(r"[\ud800-\udfff]")
 
 
@@ -50,8 +54,8 @@ def load(raw: bytes, what: str, limit: int = MANIFEST_LIMIT) -> Any:
 class _Decoder:
     def __init__(self, what: str) -> None:
         self.what = what
-        # Objects with keys that differ only in case; where they stand decides whether that is a fault.
-        self.suspects: list[dict[str, Any]] = []
+        # Objects with keys that differ only in case, by identity; where they stand decides whether that is a fault.
+        self.suspects: dict[int, dict[str, Any]] = {}
 
     def refuse(self, reason: str, rule: str, where: str = "") -> NoReturn:
         raise DocumentError(f"{self.what}: {reason}", rule=rule, pointer=where)
@@ -76,9 +80,9 @@ class _Decoder:
                 parse_constant=self._constant,
             )
         except json.JSONDecodeError as error:
+            if text.lstrip().startswith("<"):
+                self.refuse("is not JSON but a web page or XML; a proxy may have answered", "json-syntax")
             self.refuse(f"is not JSON: {error.msg} (line {error.lineno}, column {error.colno})", "json-syntax")
-        except RecursionError:
-            self.refuse("is nested too deep", "json-too-deep")
         if self.suspects or "\\u" in text:
             self._walk(value, ())
         return value
@@ -86,13 +90,10 @@ class _Decoder:
     def _object(self, pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         result = dict(pairs)
         if len(result) != len(pairs):
-            seen: set[str] = set()
-            for key, _ in pairs:
-                if key in seen:
-                    self.refuse(f"the key '{escape(key, 80)}' stands twice in one object", "json-duplicate-key")
-                seen.add(key)
+            key = Counter(key for key, _ in pairs).most_common(1)[0][0]
+            self.refuse(f"the key '{escape(key, 80)}' stands twice in one object", "json-duplicate-key")
         if len({key.casefold() for key in result}) != len(result):
-            self.suspects.append(result)
+            self.suspects[id(result)] = result
         return result
 
     def _integer(self, digits: str) -> int:
@@ -113,12 +114,13 @@ class _Decoder:
 
     def _walk(self, value: Any, path: tuple[str | int, ...]) -> None:
         if isinstance(value, str) and _SURROGATE.search(value):
-            self.refuse(f"has a lone surrogate at {pointer(*path) or 'its root'}", "json-surrogate", pointer(*path))
+            where = escape(pointer(*path))
+            self.refuse(f"has a lone surrogate at {where or 'its root'}", "json-surrogate", where)
         elif isinstance(value, list):
             for position, item in enumerate(value):
                 self._walk(item, (*path, position))
         elif isinstance(value, dict):
-            if any(value is suspect for suspect in self.suspects) and not (path and path[-1] in MAPS_OF_WORDS):
+            if id(value) in self.suspects and not (path and path[-1] in MAPS_OF_WORDS):
                 self._refuse_case(value, path)
             for key, item in value.items():
                 self._walk(key, path)
@@ -128,23 +130,21 @@ class _Decoder:
         seen: dict[str, str] = {}
         for key in value:
             if (other := seen.setdefault(key.casefold(), key)) != key:
+                keys = f"'{escape(other, 80)}' and '{escape(key, 80)}'"
                 self.refuse(
-                    f"has the keys '{escape(other, 80)}' and '{escape(key, 80)}' in one object, which Go programs take for the same",
+                    f"has the keys {keys} in one object, which Go programs take for the same",
                     "json-duplicate-key",
-                    pointer(*path),
+                    escape(pointer(*path)),
                 )
         raise AssertionError  # pragma: no cover - only objects with such keys come here
 
 
 def _too_deep(raw: bytes) -> bool:
     depth = 0
-    for byte in _STRING.sub(b"", raw):
-        if byte in b"[{":
-            depth += 1
-            if depth > MAX_DEPTH:
-                return True
-        elif byte in b"]}":
-            depth -= 1
+    for byte in _STRING.sub(b"", raw).translate(None, _NOT_BRACKETS):
+        depth += 1 if byte in b"[{" else -1
+        if depth > MAX_DEPTH:
+            return True
     return False
 
 
@@ -188,7 +188,7 @@ class Fields:
         return value
 
     def integer(self, key: str) -> int | None:
-        """Return an integer within 0…2^63−1 that was written as one (``1.0`` is not)."""
+        """Return an integer from 0 to 2^63-1 that was written as one (``1.0`` is not)."""
         value = self.value.get(key)
         if value is None:
             return None

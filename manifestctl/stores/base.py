@@ -1,22 +1,26 @@
 """The one interface behind which images live.
 
-A `Store` is bound to one repository of a registry, or to one directory. Verbs are written against it and get one from an
-`OpenStore`, so that a registry and a layout on disk are the same to them.
+A `Store` is bound to one repository of a registry, or to one directory. Verbs are written against it and get one from
+an `OpenStore`, so that a registry and a layout on disk are the same to them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
-from typing import Protocol
+from dataclasses import field
+from typing import TYPE_CHECKING, Protocol
 
 from manifestctl.errors import IntegrityError
 from manifestctl.model.descriptor import Descriptor
 from manifestctl.model.digest import Digest
-from manifestctl.model.location import Location
 from manifestctl.model.manifest import Index, Manifest, parse_manifest
 from manifestctl.text import escape
+from manifestctl.values import dataclass
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from contextlib import AbstractContextManager
+
+    from manifestctl.model.location import Location
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +85,7 @@ class Store(Protocol):
         """
 
     def read_blob(self, descriptor: Descriptor, limit: int) -> bytes:
-        """Read a small blob whole. Raises `IntegrityError` if it is not what the descriptor says, or is over the limit."""
+        """Read a small blob whole. Raises `IntegrityError` if it is over the limit, or not what the descriptor says."""
 
     def open_blob(self, descriptor: Descriptor) -> AbstractContextManager[Iterator[bytes]]:
         """Stream a blob; the iterator raises `IntegrityError` at its end if digest or size is not the descriptor's."""

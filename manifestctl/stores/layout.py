@@ -1,12 +1,13 @@
 """OCI image layouts: a directory that holds images, with no server. OCI image-spec "Image Layout".
 
-Several processes may write one directory: it is locked by ``flock`` on itself, blobs are content-addressed, and every file
-appears whole or not at all. Links that lead out of the directory, FIFOs and devices are refused.
+Several processes may write one directory: it is locked by ``flock`` on itself, blobs are content-addressed, and every
+file appears whole or not at all. Links that lead out of the directory, FIFOs and devices are refused.
 """
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import stat
@@ -17,17 +18,19 @@ from manifestctl.errors import (
     ConflictError,
     DeniedError,
     DocumentError,
+    InputError,
     IntegrityError,
+    ManifestctlError,
     NotFoundError,
     UnreachableError,
 )
-from manifestctl.files import locked, reason, replacing
+from manifestctl.files import locked, reason, replacing, sync_directory
 from manifestctl.model import media_types
 from manifestctl.model.descriptor import Descriptor
 from manifestctl.model.digest import Digest
 from manifestctl.model.strict_json import MANIFEST_LIMIT, Fields, load
 from manifestctl.stores.base import Content, check_content, check_digest, checked, described
-from manifestctl.text import escape
+from manifestctl.text import escape, plural
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -38,10 +41,14 @@ if TYPE_CHECKING:
 REF_NAME = "org.opencontainers.image.ref.name"
 _LAYOUT_FILE = "oci-layout"
 _INDEX_FILE = "index.json"
+_BLOBS = "blobs"
 _MARKER = b'{"imageLayoutVersion":"1.0.0"}'
 _CHUNK = 1024 * 1024
 _INDEX_KEYS = frozenset({"schemaVersion", "mediaType", "manifests", "annotations"})
 _MAX_INDEX = 64 * 1024 * 1024
+_ABSENT = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG})
+_REFUSED = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
+_NO_DIRECTORY = frozenset({errno.EEXIST, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG})
 
 
 class LayoutStore:
@@ -51,6 +58,8 @@ class LayoutStore:
         """Bind to the directory; nothing is read yet."""
         self._root = Path(location.path)
         self._name = location.store
+        self._shown = escape(location.store)
+        self._parsed: tuple[tuple[int, ...], dict[str, Any]] | None = None
 
     @property
     def name(self) -> str:
@@ -64,18 +73,19 @@ class LayoutStore:
 
     def read_manifest(self, name: str | Descriptor) -> Content:
         """Read a manifest by tag, digest or descriptor; ``""`` is the only one, or ``latest``."""
-        what = described(name, escape(self.name))
+        what = described(name, self._shown)
         with self._errors(what):
             if isinstance(name, Descriptor):
                 return self._read_content(name.digest, name.media_type, what, name)
-            if ":" in name:
-                return self._read_content(Digest.parse(name), self._stated_type(name), what)
+            digest = _digest(name)
+            if digest is not None:
+                return self._read_content(digest, self._stated_type(name), what)
             entry = self._entry(name, what)
             return self._read_content(entry.digest, entry.media_type, what, entry)
 
     def read_blob(self, descriptor: Descriptor, limit: int) -> bytes:
         """Read a small blob whole."""
-        what = described(descriptor, escape(self.name))
+        what = described(descriptor, self._shown)
         with self._errors(what), self._open(descriptor.digest, what) as file:
             raw = file.read(limit + 1)
         if len(raw) > limit:
@@ -86,13 +96,16 @@ class LayoutStore:
     @contextlib.contextmanager
     def open_blob(self, descriptor: Descriptor) -> Iterator[Iterator[bytes]]:
         """Stream a blob."""
-        what = described(descriptor, escape(self.name))
-        with self._errors(what), self._open(descriptor.digest, what) as file:
-            yield checked(iter(lambda: file.read(_CHUNK), b""), descriptor, what)
+        what = described(descriptor, self._shown)
+        with self._errors(what):
+            file = self._open(descriptor.digest, what)
+        # What fails in the caller's block is the caller's, so that only the reading is watched over from here on.
+        with file:
+            yield checked(self._chunks(file, what), descriptor, what)
 
     def has(self, descriptor: Descriptor) -> bool:
         """Tell whether a blob is there, with the size that the descriptor says."""
-        what = described(descriptor, escape(self.name))
+        what = described(descriptor, self._shown)
         try:
             with self._errors(what), self._open(descriptor.digest, what) as file:
                 size = os.fstat(file.fileno()).st_size
@@ -106,23 +119,21 @@ class LayoutStore:
         """Write a blob unless it is there already."""
         if self.has(blob.descriptor):
             return
-        what = described(blob.descriptor, escape(self.name))
+        what = described(blob.descriptor, self._shown)
         with self._errors(what, writing=True):
             self._make()
-            path = self._blob_path(blob.descriptor.digest)
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with replacing(path, sync=True) as file:
+            with replacing(self._place(blob.descriptor.digest, what), sync=True) as file:
                 for chunk in checked(blob.open(), blob.descriptor, what):
                     file.write(chunk)
 
     def write_manifest(self, content: Content, tag: str | None = None, only_if: OnlyIf | None = None) -> None:
         """Write a manifest and, with a tag, its entry in ``index.json``; ``only_if`` is checked under the lock."""
-        what = f"{escape(self.name)}{f':{tag}' if tag else ''}"
+        what = described(tag or str(content.digest), self._shown)
         with self._errors(what, writing=True):
             self._make()
-            path = self._blob_path(content.digest)
-            if not path.exists():
-                path.parent.mkdir(parents=True, exist_ok=True)
+            path = self._place(content.digest, what)
+            # What another program left half written under this name is written again.
+            if not self._holds(path, content.raw, what):
                 with replacing(path, sync=True) as file:
                     file.write(content.raw)
             with locked(self._root):
@@ -130,29 +141,30 @@ class LayoutStore:
 
     def tags(self) -> list[str]:
         """List the tags in the order of ``index.json``."""
-        with self._errors(escape(self.name)):
+        with self._errors(self._shown):
             names = (_ref_name(entry) for entry in self._index()["manifests"] if isinstance(entry, dict))
             return list(dict.fromkeys(name for name in names if name))
 
     def _write_entry(self, content: Content, tag: str | None, only_if: OnlyIf | None, what: str) -> None:
-        index = self._index()
+        index = self._read_index()
         entries: list[Any] = index["manifests"]
-        same = [i for i, entry in enumerate(entries) if isinstance(entry, dict) and _ref_name(entry) == tag]
-        if only_if is not None and tag is not None:
-            held = str(entries[same[0]].get("digest")) if same else None
-            wanted = str(only_if.digest) if only_if.digest else None
-            if held != wanted:
-                raise ConflictError(f"{what}: the tag holds {escape(held) if held else 'nothing'} now")
-        if tag is None and any(isinstance(e, dict) and e.get("digest") == str(content.digest) for e in entries):
-            return
-        entry = Descriptor(content.media_type, content.digest, len(content.raw)).to_json()
+        digest = str(content.digest)
+        same = [entry for entry in entries if isinstance(entry, dict) and _ref_name(entry) == tag]
+        if tag is None:
+            if any(isinstance(entry, dict) and entry.get("digest") == digest for entry in entries):
+                return
+        elif only_if is not None:
+            held = list(dict.fromkeys(escape(str(entry.get("digest")), 200) for entry in same))
+            if held != ([str(only_if.digest)] if only_if.digest else []):
+                raise ConflictError(f"{what}: the tag holds {' and '.join(held) or 'nothing'} now")
+        made = Descriptor(content.media_type, content.digest, len(content.raw)).to_json()
         if tag is not None:
-            entry["annotations"] = {REF_NAME: tag}
-            index["manifests"] = [e for i, e in enumerate(entries) if i not in same[1:]]
-        if same and tag is not None:
-            index["manifests"][same[0]] = entry
-        else:
-            index["manifests"].append(entry)
+            if len(same) == 1 and all(same[0].get(key) == value for key, value in made.items()):
+                return
+            # An entry that only kept the content from being collected has done its work.
+            same += [entry for entry in entries if entry == made]
+            made["annotations"] = {REF_NAME: tag}
+        index["manifests"] = _replaced(entries, same if tag is not None else [], made)
         with replacing(self._root / _INDEX_FILE, sync=True) as file:
             file.write(json.dumps(index, indent=2, ensure_ascii=False).encode() + b"\n")
 
@@ -160,19 +172,38 @@ class LayoutStore:
         if self._is_layout():
             return
         self._root.mkdir(parents=True, exist_ok=True)
+        sync_directory(self._root.parent)
         with locked(self._root):
             if self._is_layout():
                 return
-            if any(self._root.iterdir()):
-                raise DeniedError(
-                    f"{escape(self.name)}: the directory is not empty and is not an OCI layout",
-                    hint="Name an empty or new directory; nothing was written.",
-                )
-            (self._root / "blobs" / "sha256").mkdir(parents=True, exist_ok=True)
+            self._refuse_strangers()
+            (self._root / _BLOBS).mkdir(exist_ok=True)
             empty = {"schemaVersion": 2, "mediaType": media_types.OCI_INDEX, "manifests": []}
+            # The file by which a layout is known comes last: what is half made is not one.
             for name, data in ((_INDEX_FILE, json.dumps(empty).encode()), (_LAYOUT_FILE, _MARKER)):
-                with replacing(self._root / name, sync=True) as file:
-                    file.write(data)
+                if not (self._root / name).exists():
+                    with replacing(self._root / name, sync=True) as file:
+                        file.write(data)
+
+    def _refuse_strangers(self) -> None:
+        """Raise unless the directory is empty, or holds nothing but what a run left that was killed in `_make`."""
+        names = {path.name for path in self._root.iterdir()}
+        if any(name not in (_BLOBS, _INDEX_FILE) and not (name[0] == "." and name.endswith(".tmp")) for name in names):
+            raise DeniedError(
+                f"{self._shown}: the directory is not empty and is not an OCI layout",
+                hint="Name an empty or new directory; nothing was written.",
+            )
+        if _INDEX_FILE in names:
+            self._read_index()
+
+    def _place(self, digest: Digest, what: str) -> Path:
+        """Return where a blob is written; its directory is made."""
+        path = self._blob_path(digest)
+        self._check_inside(path.parent, what)
+        if not path.parent.exists():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            sync_directory(path.parent.parent)
+        return path
 
     def _is_layout(self) -> bool:
         return (self._root / _LAYOUT_FILE).exists()
@@ -180,28 +211,41 @@ class LayoutStore:
     def _index(self) -> dict[str, Any]:
         if not self._is_layout():
             raise NotFoundError(
-                f"{escape(self.name)} is not an OCI layout: it has no file {_LAYOUT_FILE}",
+                f"{self._shown} is not an OCI layout: it has no file {_LAYOUT_FILE}",
                 hint="Name the directory that holds oci-layout, index.json and blobs/.",
                 repository_unknown=True,
             )
-        what = f"{escape(self.name)}/{_INDEX_FILE}"
-        with self._open_file(self._root / _INDEX_FILE, what) as file:
-            fields = Fields.of(load(file.read(_MAX_INDEX + 1), what, _MAX_INDEX), what, "", _INDEX_KEYS)
+        return self._read_index(cached=True)
+
+    def _read_index(self, *, cached: bool = False) -> dict[str, Any]:
+        what = f"{self._shown}/{_INDEX_FILE}"
+        with self._errors(what), self._open_file(self._root / _INDEX_FILE, what) as file:
+            status = os.fstat(file.fileno())
+            # Every change gives it another number, time or size. A thousand images of one layout read it once.
+            key = (status.st_dev, status.st_ino, status.st_mtime_ns, status.st_ctime_ns, status.st_size)
+            if cached and self._parsed is not None and self._parsed[0] == key:
+                return self._parsed[1]
+            raw = file.read(_MAX_INDEX + 1)
+        fields = Fields.of(load(raw, what, _MAX_INDEX), what, "", _INDEX_KEYS)
         fields.required(fields.array, "manifests")
-        return dict(fields.value)
+        index = dict(fields.value)
+        if cached:
+            self._parsed = (key, index)
+        return index
 
     def _entry(self, tag: str, what: str) -> Descriptor:
         entries = self._index()["manifests"]
-        places = [
-            i for i, entry in enumerate(entries) if isinstance(entry, dict) and _ref_name(entry) == (tag or "latest")
-        ]
+        wanted = tag or "latest"
+        places = [i for i, entry in enumerate(entries) if isinstance(entry, dict) and _ref_name(entry) == wanted]
         if not tag and not places and len(entries) == 1:
             places = [0]
-        found = [Descriptor.from_json(entries[i], f"{self.name}/{_INDEX_FILE}", f"/manifests/{i}") for i in places]
+        index = f"{self._shown}/{_INDEX_FILE}"
+        found = [Descriptor.from_json(entries[i], index, f"/manifests/{i}") for i in places]
         if not found:
-            raise NotFoundError(
-                f"{what} does not exist", hint=f"'manifestctl tags {escape(self.name)}' lists what is there."
-            )
+            missing = f"{what} does not exist"
+            if not tag:
+                missing = f"{what} holds {plural(len(entries), 'image') if entries else 'no image'}, none tagged latest"
+            raise NotFoundError(missing, hint=f"'manifestctl tags {self._shown}' lists what is there.")
         if len({entry.digest for entry in found}) > 1:
             raise DocumentError(
                 f"{what}: {_INDEX_FILE} gives this tag to {len(found)} different images",
@@ -222,8 +266,15 @@ class LayoutStore:
         check_digest(raw, digest, what) if wanted is None else check_content(raw, wanted, what)
         return Content(raw, media_type, digest)
 
+    def _holds(self, path: Path, raw: bytes, what: str) -> bool:
+        try:
+            with self._open_file(path, what) as file:
+                return file.read(len(raw) + 1) == raw
+        except FileNotFoundError:
+            return False
+
     def _blob_path(self, digest: Digest) -> Path:
-        return self._root / "blobs" / digest.algorithm / digest.encoded
+        return self._root / _BLOBS / digest.algorithm / digest.encoded
 
     def _open(self, digest: Digest, what: str) -> IO[bytes]:
         if not self._is_layout():
@@ -231,27 +282,57 @@ class LayoutStore:
         return self._open_file(self._blob_path(digest), what)
 
     def _open_file(self, path: Path, what: str) -> IO[bytes]:
+        self._check_inside(path, what)
         # Without O_NONBLOCK opening a FIFO would wait for a writer for ever.
-        file = open(os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0)), "rb")  # noqa: SIM115 - the caller closes
-        inside = path.resolve().is_relative_to(self._root.resolve())
-        if not inside or not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-            file.close()
-            raise DeniedError(f"{what}: it is a link that leads out of the layout, or not a regular file")
-        return file
+        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            os.close(descriptor)
+            raise DeniedError(f"{what}: it is not a regular file")
+        return os.fdopen(descriptor, "rb")
+
+    def _check_inside(self, path: Path, what: str) -> None:
+        if not Path(os.path.realpath(path)).is_relative_to(os.path.realpath(self._root)):
+            raise DeniedError(f"{what}: it is a link that leads out of the layout")
+
+    def _chunks(self, file: IO[bytes], what: str) -> Iterator[bytes]:
+        with self._errors(what):
+            while chunk := file.read(_CHUNK):
+                yield chunk
 
     @contextlib.contextmanager
     def _errors(self, what: str, *, writing: bool = False) -> Iterator[None]:
         try:
             yield
-        except FileNotFoundError as error:
-            if writing:
-                raise UnreachableError(f"{what}: cannot be written: {reason(error)}") from error
-            raise NotFoundError(f"{what} does not exist") from error
-        except PermissionError as error:
-            raise DeniedError(f"{what}: {reason(error)}", hint="Check who owns the directory.") from error
         except OSError as error:
-            doing = "written" if writing else "read"
-            raise UnreachableError(f"{what}: cannot be {doing}: {reason(error)}") from error
+            raise _failure(error, what, writing=writing) from error
+
+
+def _failure(error: OSError, what: str, *, writing: bool) -> ManifestctlError:
+    doing = "written" if writing else "read"
+    if error.errno in _REFUSED:
+        return DeniedError(f"{what}: cannot be {doing}: {reason(error)}", hint="Check who may use the directory.")
+    if not writing and error.errno in _ABSENT:
+        return NotFoundError(f"{what} does not exist")
+    if writing and error.errno in _NO_DIRECTORY:
+        return DeniedError(f"{what}: there cannot be a directory: {reason(error)}", hint="Name another directory.")
+    return UnreachableError(f"{what}: cannot be {doing}: {reason(error)}")
+
+
+def _digest(name: str) -> Digest | None:
+    """Return the name as a digest that can be read by, or None: some tools write tags like ``web:1.4``."""
+    try:
+        digest = Digest.parse(name)
+    except InputError:
+        return None
+    return digest if digest.verifiable else None
+
+
+def _replaced(entries: list[Any], gone: list[Any], made: dict[str, Any]) -> list[Any]:
+    """Return the entries with ``made`` in the place of the first of those that go, or at the end."""
+    identities = {id(entry) for entry in gone}
+    place = next((i for i, entry in enumerate(entries) if gone and entry is gone[0]), len(entries))
+    before, after = ([e for e in part if id(e) not in identities] for part in (entries[:place], entries[place:]))
+    return [*before, made, *after]
 
 
 def _ref_name(entry: dict[str, Any]) -> str | None:

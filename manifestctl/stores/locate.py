@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from manifestctl.stores.base import Store
     from manifestctl.transport.client import Exchanger, RegistryClient
     from manifestctl.transport.connections import Connections
-    from manifestctl.transport.credentials import CredentialSource
+    from manifestctl.transport.credentials import Chain, CredentialSource
     from manifestctl.transport.profiles import Pacing
     from manifestctl.transport.settings import TransportSettings
     from manifestctl.transport.throttle import Pacer
@@ -37,7 +37,7 @@ class Stores:
         self.runtime = runtime
         self.meter = Meter()
         self._make_credentials = credentials
-        self._credentials: CredentialSource | None = None
+        self._credentials: Chain | None = None
         self._connections: Connections | None = None
         self._exchanger: Exchanger | None = None
         self._clients: dict[str, RegistryClient] = {}
@@ -107,20 +107,27 @@ class Stores:
             return self._clients[registry]
         from manifestctl.transport.auth import Authorizer
         from manifestctl.transport.client import Exchanger, RegistryClient
+        from manifestctl.transport.credentials import Chain
         from manifestctl.transport.profiles import profile_for
         from manifestctl.transport.throttle import Throttle
 
         if self._exchanger is None:
             self._exchanger = Exchanger(self._reached(), self.settings, self.runtime, self.meter)
         if self._credentials is None:
-            self._credentials = self._make_credentials()
+            source = self._make_credentials()
+            self._credentials = source if isinstance(source, Chain) else Chain((source,))
         profile = profile_for(registry)
         origin = self._origin(registry)
         self._reached().at_home(origin)
         authorizer = Authorizer(registry, origin, profile, self._credentials, self._exchanger)
-        pacer = self._pacer(profile.manifest_pacing)
         client = RegistryClient(
-            origin, profile, self._exchanger, authorizer, Throttle(self.settings.concurrency), pacer
+            origin,
+            profile,
+            self._exchanger,
+            authorizer,
+            Throttle(self.settings.concurrency),
+            manifest_pacer=self._pacer(profile.manifest_pacing),
+            blob_pacer=self._pacer(profile.blob_pacing),
         )
         self._clients[registry] = client
         return client

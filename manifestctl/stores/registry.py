@@ -8,18 +8,20 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import re
+from dataclasses import replace
 from typing import TYPE_CHECKING, NoReturn, TypeVar
-from urllib.parse import quote, urlencode, urljoin
+from urllib.parse import quote, urlencode
 
-from manifestctl.errors import DocumentError, InputError, IntegrityError, UnreachableError
+from manifestctl.errors import DocumentError, InputError, IntegrityError, ManifestctlError, UnreachableError
 from manifestctl.events import Warned
 from manifestctl.model import media_types
 from manifestctl.model.descriptor import Descriptor
 from manifestctl.model.digest import Digest
 from manifestctl.model.strict_json import MANIFEST_LIMIT
 from manifestctl.stores.base import Content, check_content, check_digest, checked, described
-from manifestctl.text import escape, outside
-from manifestctl.transport.failures import failure
+from manifestctl.text import outside
+from manifestctl.transport.failures import TRANSIENT, failure
 from manifestctl.transport.message import BODY_LIMIT, Body, Request, Response
 from manifestctl.transport.retry import retry_after
 
@@ -38,6 +40,8 @@ _ACCEPT = {"Accept": media_types.ACCEPT}
 _TAGS_LIMIT = 16 * 1024 * 1024
 _MAX_PAGES = 10_000
 _DIGEST_HEADER = "docker-content-digest"
+_LINK = re.compile(r"""<([^<>]*)>((?:\s*;\s*[^\s;,="]+(?:\s*=\s*(?:"[^"]*"|[^\s;,"]*))?)*)""")
+_REL = re.compile(r"""(?:^|;)\s*rel\s*=\s*(?:"([^"]*)"|([^\s;,"]+))""", re.IGNORECASE)
 
 
 class RegistryStore:
@@ -50,6 +54,7 @@ class RegistryStore:
         self._client = client
         self._retries = retries
         self._runtime = runtime
+        self._heads_fail = False
 
     @property
     def name(self) -> str:
@@ -59,13 +64,14 @@ class RegistryStore:
     def resolve(self, name: str) -> Descriptor:
         """Say what a tag or digest is, by HEAD; where the answer lacks something, by GET."""
         what = described(name, self.name)
-        response = self._run(f"HEAD manifest of {what}", lambda: self._head(name))
-        if response is not None:
-            digest, length = response.headers.get(_DIGEST_HEADER, ""), response.headers.get("content-length", "")
+        response = self._run(f"HEAD manifest of {what}", lambda: self._head(name, what))
+        if response is not None and response.length is not None:
             with contextlib.suppress(InputError):
-                if length.isascii() and length.isdigit():
+                digest = Digest.parse(response.headers.get(_DIGEST_HEADER, ""))
+                # One that is asked for by its digest and called by another is read, and found out.
+                if ":" not in name or str(digest) == name:
                     media_type = media_types.essence(response.headers.get("content-type", ""))
-                    return Descriptor(media_type, Digest.parse(digest), int(length))
+                    return Descriptor(media_type, digest, response.length)
         content = self.read_manifest(name)
         return Descriptor(content.media_type, content.digest, len(content.raw))
 
@@ -73,8 +79,8 @@ class RegistryStore:
         """Read a manifest or list by tag, digest or descriptor."""
         what = described(name, self.name)
         selector = str(name.digest) if isinstance(name, Descriptor) else name or "latest"
-        request = self._request("GET", f"manifests/{quote(selector, safe=':')}", _ACCEPT, limit=MANIFEST_LIMIT)
-        response = self._run(f"GET manifest of {what}", lambda: self._ok(request, f"reading {what}"))
+        request = self._manifest("GET", selector, f"reading {what}", limit=MANIFEST_LIMIT)
+        response = self._run(f"GET manifest of {what}", lambda: self._ok(request))
         if response.truncated:
             raise DocumentError(f"{what}: is larger than {MANIFEST_LIMIT} bytes", rule="json-too-large")
         self._pass_on_warning(response)
@@ -93,10 +99,14 @@ class RegistryStore:
     def read_blob(self, descriptor: Descriptor, limit: int) -> bytes:
         """Read a small blob whole."""
         what = described(descriptor, self.name)
-        request = self._request("GET", f"blobs/{descriptor.digest}", limit=min(limit, descriptor.size + 1))
-        response = self._run(f"GET blob {what}", lambda: self._ok(request, f"reading blob {what}"))
-        if response.truncated or len(response.body) > limit:
-            raise IntegrityError(f"{what}: it is larger than the {min(limit, descriptor.size)} bytes that it may have")
+        if descriptor.size > limit:
+            raise IntegrityError(
+                f"{what}: it has {descriptor.size} bytes, by its descriptor, which is more than the {limit} it may have"
+            )
+        request = self._blob("GET", descriptor, f"reading blob {what}", limit=descriptor.size + 1)
+        response = self._run(f"GET blob {what}", lambda: self._ok(request))
+        if response.truncated:
+            raise IntegrityError(f"{what}: it is larger than the {descriptor.size} bytes that its descriptor says")
         check_content(response.body, descriptor, what)
         return response.body
 
@@ -104,9 +114,10 @@ class RegistryStore:
     def open_blob(self, descriptor: Descriptor) -> Iterator[Iterator[bytes]]:
         """Stream a blob. What breaks off in the middle raises `UnreachableError`; the caller starts again."""
         what = described(descriptor, self.name)
-        with self._client.stream(self._request("GET", f"blobs/{descriptor.digest}")) as stream:
+        request = self._blob("GET", descriptor, f"reading blob {what}")
+        with self._client.stream(request) as stream:
             if not stream.response.ok:
-                self._fail(stream.response, f"reading blob {what}")
+                self._fail(stream.response, request)
             yield checked(stream.chunks, descriptor, what)
 
     def has(self, descriptor: Descriptor) -> bool:
@@ -123,114 +134,141 @@ class RegistryStore:
     def write_manifest(self, content: Content, tag: str | None = None, only_if: OnlyIf | None = None) -> None:
         """PUT a manifest or list under a tag, or by its digest.
 
-        ``only_if`` becomes If-Match or If-None-Match, for registries that heed them. Before a retry the tag is read: if it
-        holds these bytes already, that is success.
+        ``only_if`` becomes If-Match or If-None-Match, for registries that heed them. Before a retry the tag is read: if
+        it holds these bytes already, that is success.
         """
         what = f"{self.name}{f':{tag}' if tag else f'@{content.digest}'}"
         selector = tag or str(content.digest)
-        request = self._request(
-            "PUT",
-            f"manifests/{quote(selector, safe=':')}",
-            {"Content-Type": content.media_type, **_conditions(only_if)},
-            body=Body.of(content.raw),
-        )
+        headers = {"Content-Type": content.media_type, **_conditions(only_if)}
+        request = self._manifest("PUT", selector, f"writing {what}", headers, body=Body.of(content.raw))
         tried: list[bool] = []
 
         def put() -> None:
-            if tried and self._holds(selector, content):
+            if tried and self._holds(selector, content, what):
                 return
             tried.append(True)
             if self._client.manifest_pacer is not None:
                 self._client.manifest_pacer.wait()
-            response = self._client.send(request)
-            if not response.ok:
-                self._fail(response, f"writing {what}", writing=True)
+            self._ok(request)
 
-        self._run(f"PUT manifest of {what}", put)
+        try:
+            self._run(f"PUT manifest of {what}", put)
+        except ManifestctlError as error:
+            # A tag that may not be written may hold what an earlier try wrote, whose answer was lost.
+            if len(tried) == 1 or isinstance(error, UnreachableError) or not self._holds(selector, content, what):
+                raise
 
     def tags(self) -> list[str]:
         """List the tags, page by page."""
         path = f"tags/list?n={self._client.profile.tags_page}"
         tags: list[str] = []
-        for _ in range(_MAX_PAGES):
-            request = self._request("GET", path, limit=_TAGS_LIMIT)
-            response = self._run(
-                f"GET tags of {self.name}", functools.partial(self._ok, request, f"listing tags of {self.name}")
-            )
+        seen: set[str] = set()
+        doing = f"listing tags of {self.name}"
+        while path not in seen and len(seen) < _MAX_PAGES:
+            seen.add(path)
+            request = self._request("GET", path, doing, limit=_TAGS_LIMIT)
+            response = self._run(f"GET tags of {self.name}", functools.partial(self._ok, request))
             tags += _page_of_tags(response, self.name)
-            following = _next_link(response, request, self._client.origin)
-            if following is None:
+            target = _next_link(response.headers.get("link", ""))
+            if target is None:
                 return list(dict.fromkeys(tags))
+            following = self._client.below(request, target)
+            if following is None:
+                raise UnreachableError(f"{doing} failed: the next page is on another host, {outside(target, 200)}")
             path = following
-        raise UnreachableError(f"listing tags of {self.name} failed: it does not end after {_MAX_PAGES} pages")
+        raise UnreachableError(f"{doing} failed: it does not end after {len(seen)} pages")
 
     def _request(
         self,
         method: str,
         path: str,
+        doing: str,
         headers: Mapping[str, str] | None = None,
         *,
         body: Body | None = None,
         limit: int = BODY_LIMIT,
     ) -> Request:
-        if "://" not in path:
+        if "://" not in path and not path.startswith("/"):
             path = f"/v2/{self._repository}/{path}"
-        return Request(method, path, self._repository, headers or {}, body, limit)
+        writes = method not in ("GET", "HEAD")
+        return Request(method, path, self._repository, headers or {}, body, limit, doing, writes)
+
+    def _manifest(
+        self,
+        method: str,
+        selector: str,
+        doing: str,
+        headers: Mapping[str, str] | None = None,
+        *,
+        body: Body | None = None,
+        limit: int = BODY_LIMIT,
+    ) -> Request:
+        path = f"manifests/{quote(selector, safe=':')}"
+        return self._request(method, path, doing, _ACCEPT if headers is None else headers, body=body, limit=limit)
+
+    def _blob(self, method: str, descriptor: Descriptor, doing: str, *, limit: int = BODY_LIMIT) -> Request:
+        return self._request(method, f"blobs/{descriptor.digest}", doing, limit=limit)
 
     def _run(self, operation: str, call: Callable[[], T]) -> T:
         return self._retries.run(operation, call)
 
-    def _ok(self, request: Request, doing: str) -> Response:
+    def _ok(self, request: Request) -> Response:
         response = self._client.send(request)
         if not response.ok:
-            self._fail(response, doing)
+            self._fail(response, request)
         return response
 
-    def _fail(self, response: Response, doing: str, *, writing: bool = False) -> NoReturn:
+    def _fail(self, response: Response, request: Request) -> NoReturn:
         wait = retry_after(response.headers.get("retry-after"), self._runtime.now())
-        raise failure(response, doing, retry_after=wait, writing=writing)
+        raise failure(response, request.doing, retry_after=wait, writing=request.writes)
 
-    def _head(self, name: str) -> Response | None:
-        response = self._client.send(self._request("HEAD", f"manifests/{quote(name, safe=':')}", _ACCEPT))
+    def _head(self, name: str, what: str) -> Response | None:
+        request = self._manifest("HEAD", name, f"looking for {what}")
+        response = self._client.send(request)
+        if response.status in TRANSIENT:
+            self._fail(response, request)
         # The answer to HEAD has no body that would say why; GET is asked for that.
         return response if response.ok else None
 
     def _has(self, descriptor: Descriptor, what: str) -> bool:
-        response = self._client.send(self._request("HEAD", f"blobs/{descriptor.digest}"))
+        request = self._blob("HEAD", descriptor, f"looking for blob {what}")
+        response = None if self._heads_fail else self._client.send(request)
+        reliable = self._client.profile.head_blob_reliable
+        if response is None or (response.status in (401, 403, 405) and not reliable):
+            # ECR Public answers 401 to an anonymous HEAD of a blob that it gives to GET.
+            self._heads_fail = True
+            with self._client.stream(replace(request, method="GET")) as stream:
+                response = stream.response
         if response.status == 404:
             return False
-        if response.status in (401, 403, 405) and not self._client.profile.head_blob_reliable:
-            # ECR Public answers 401 to an anonymous HEAD of a blob that it gives to GET.
-            with self._client.stream(self._request("GET", f"blobs/{descriptor.digest}")) as stream:
-                response = stream.response
-            if response.status == 404:
-                return False
         if not response.ok:
-            self._fail(response, f"looking for blob {what}")
-        length = response.headers.get("content-length", "")
-        if length.isascii() and length.isdigit() and int(length) != descriptor.size:
+            self._fail(response, request)
+        if response.length not in (None, descriptor.size):
             raise IntegrityError(
-                f"{what}: it has {int(length)} bytes, but its descriptor says {descriptor.size}",
+                f"{what}: it has {response.length} bytes, but its descriptor says {descriptor.size}",
                 hint="The manifest that names it is wrong; push the image again.",
             )
         return True
 
     def _upload(self, blob: Blob, what: str) -> None:
-        response = self._client.send(self._request("POST", "blobs/uploads/", body=Body.of(b"")))
+        doing = f"uploading blob {what}"
+        response = self._ok(self._request("POST", "blobs/uploads/", doing, body=Body.of(b"")))
         location = response.headers.get("location")
-        if not response.ok or not location:
-            self._fail(response, f"starting the upload of {what}", writing=True)
-        url = urljoin(f"{self._client.origin}/v2/{self._repository}/blobs/uploads/", location)
-        url += ("&" if "?" in url else "?") + urlencode({"digest": str(blob.descriptor.digest)})
+        if not location:
+            raise UnreachableError(
+                f"{doing} failed: the registry said {response.status}, but not where to send it",
+                hint="Something between may be dropping headers; look at the proxy variables.",
+            )
+        # The query holds the state of the upload and must stay as it is.
+        url = location + ("&" if "?" in location else "?") + urlencode({"digest": str(blob.descriptor.digest)})
         body = Body(blob.open, blob.descriptor.size)
-        response = self._client.send(self._request("PUT", url, {"Content-Type": "application/octet-stream"}, body=body))
-        if not response.ok:
-            self._fail(response, f"uploading {what}", writing=True)
+        if self._client.blob_pacer is not None:
+            self._client.blob_pacer.wait()
+        self._ok(self._request("PUT", url, doing, {"Content-Type": "application/octet-stream"}, body=body))
 
-    def _holds(self, selector: str, content: Content) -> bool:
-        response = self._client.send(
-            self._request("GET", f"manifests/{quote(selector, safe=':')}", _ACCEPT, limit=MANIFEST_LIMIT)
-        )
+    def _holds(self, selector: str, content: Content, what: str) -> bool:
+        request = self._manifest("GET", selector, f"reading {what}", limit=MANIFEST_LIMIT)
+        response = self._client.send(request)
         return response.ok and response.body == content.raw
 
     def _check_header(self, response: Response, raw: bytes, what: str) -> None:
@@ -268,15 +306,10 @@ def _page_of_tags(response: Response, name: str) -> list[str]:
     return list(fields.texts("tags"))
 
 
-def _next_link(response: Response, request: Request, origin: str) -> str | None:
-    """Return the URL of the next page (RFC 8288), which registries give relative to the one that was asked for."""
-    link = response.headers.get("link", "")
-    target, _, parameters = link.partition(">")
-    if not target.strip().startswith("<") or 'rel="next"' not in parameters.replace(" ", "").replace(
-        "rel=next", 'rel="next"'
-    ):
-        return None
-    url = urljoin(urljoin(origin, request.path), target.strip()[1:])
-    if not url.startswith(f"{origin}/"):
-        raise UnreachableError(f"the next page of tags is on another host: {escape(outside(url), 200)}")
-    return url
+def _next_link(header: str) -> str | None:
+    """Return where the next page is (RFC 8288), which is mostly relative to the page that was asked for."""
+    for target, parameters in _LINK.findall(header):
+        relations = _REL.search(parameters)
+        if relations is not None and "next" in (relations[1] or relations[2]).lower().split():
+            return str(target)
+    return None

@@ -7,7 +7,6 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,6 +14,7 @@ from manifestctl.errors import InputError
 from manifestctl.files import reason
 from manifestctl.text import escape
 from manifestctl.transport.addresses import split_host
+from manifestctl.values import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

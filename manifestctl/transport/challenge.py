@@ -8,12 +8,13 @@ input.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING, Self
 
 from manifestctl.errors import DeniedError
 from manifestctl.text import outside
 from manifestctl.transport.addresses import forbidden_address
+from manifestctl.values import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import binascii
 from base64 import b64decode
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from manifestctl.errors import DocumentError, InputError
@@ -18,6 +17,7 @@ from manifestctl.model.strict_json import load
 from manifestctl.text import escape
 from manifestctl.transport.credentials import Credential
 from manifestctl.transport.profiles import profile_for
+from manifestctl.values import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

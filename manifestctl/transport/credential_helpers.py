@@ -13,7 +13,6 @@ import re
 import shutil
 import signal
 import threading
-from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING
 
 from manifestctl.errors import DeniedError, DocumentError, InputError
@@ -22,6 +21,7 @@ from manifestctl.model.strict_json import load
 from manifestctl.text import escape, outside
 from manifestctl.transport.credential_files import value_of
 from manifestctl.transport.credentials import Credential
+from manifestctl.values import dataclass
 
 if TYPE_CHECKING:
     import subprocess

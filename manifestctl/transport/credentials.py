@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import threading
 from base64 import b64encode
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING, Protocol
 
 from manifestctl.errors import ManifestctlError
+from manifestctl.values import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
+
+from manifestctl.values import dataclass
 
 BODY_LIMIT = 64 * 1024
 """Bytes read of a 401, 3xx, token or error body; the rest is dropped with its connection."""
@@ -29,7 +31,9 @@ class Request:
     """One request to a registry.
 
     ``path`` is a path below the registry's origin, or an absolute URL that the registry gave. ``repository`` says which
-    repository's permission it needs. At most ``limit`` bytes of a successful body are read.
+    repository's permission it needs. At most ``limit`` bytes of a successful body are read. ``doing`` names the
+    operation and the image in messages, e.g. ``reading example.com/web:1``; ``writes`` says that the registry holds
+    something else once it has heeded the request, so that a lost answer leaves that unknown.
     """
 
     method: str
@@ -38,23 +42,39 @@ class Request:
     headers: Mapping[str, str] = field(default_factory=dict)
     body: Body | None = None
     limit: int = BODY_LIMIT
+    doing: str = ""
+    writes: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Response:
     """What came back. ``headers`` has lower-case names; ``credentials`` says which were used, never their value.
 
-    ``body`` is cut at the request's limit, and ``truncated`` is true then. ``url`` is the final one, redacted.
+    ``body`` is cut at the request's limit, and ``truncated`` is true then. A ``location`` header is an absolute URL.
+    ``away`` is the host that answered, if a redirect or a URL of the registry's led to another host than its own.
     """
 
     status: int
     headers: Mapping[str, str]
     body: bytes
-    url: str
     credentials: str = ""
     truncated: bool = False
+    away: str = ""
 
     @property
     def ok(self) -> bool:
         """Tell whether the status is 2xx."""
         return 200 <= self.status < 300
+
+    @property
+    def length(self) -> int | None:
+        """What Content-Length says of the content's size; None if it does not, or speaks of a packed form of it."""
+        text = self.headers.get("content-length", "")
+        if not is_plain(self.headers.get("content-encoding", "")) or not (text.isascii() and text.isdigit()):
+            return None
+        return int(text[:20])
+
+
+def is_plain(encoding: str) -> bool:
+    """Tell whether a Content-Encoding says that the bytes are as they are stored (RFC 9110 §8.4)."""
+    return encoding.strip().lower() in ("", "identity")

@@ -7,9 +7,9 @@ registries' own documentation or seen in their answers; where that is not certai
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 
 from manifestctl.model.reference import DOCKER_HUB
+from manifestctl.values import dataclass
 
 TAGS_PAGE = 1000
 """Entries to ask for in one page of ``tags/list``: distribution clamps larger numbers to this, ECR refuses them."""

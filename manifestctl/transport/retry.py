@@ -6,6 +6,7 @@ says so. Nothing here changes what is sent: the same call is made again.
 
 from __future__ import annotations
 
+from datetime import UTC
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, TypeVar
 
@@ -38,7 +39,10 @@ def retry_after(value: str | None, now: float) -> float | None:
     if value.isascii() and value.isdigit():
         return float(value[:12])
     try:
-        return max(0.0, parsedate_to_datetime(value).timestamp() - now)
+        date = parsedate_to_datetime(value)
+        # Dates of HTTP are in GMT, whether they say so or not.
+        date = date if date.tzinfo is not None else date.replace(tzinfo=UTC)
+        return max(0.0, date.timestamp() - now)
     except (ValueError, OverflowError):
         return None
 
@@ -56,7 +60,8 @@ class Retries:
     def run(self, operation: str, call: Callable[[], T]) -> T:
         """Make the call, and make it again after a transient `UnreachableError`; raises the last error.
 
-        ``operation`` names it in the log, e.g. ``GET manifest of example.com/web:1``.
+        ``operation`` names it in the log, e.g. ``GET manifest of example.com/web:1``. If the outcome of any try was
+        unknown, it is unknown in the last error too.
         """
         started = self._runtime.monotonic()
         try:
@@ -70,13 +75,18 @@ class Retries:
         # Most runs need no retry, and are spared the import.
         from tenacity import Retrying, retry_if_exception
 
-        failures = [first]
+        failures: list[UnreachableError] = []
 
         def attempt() -> T:
-            if len(failures) == 1 and failures[0] is first:
+            if not failures:
                 failures.append(first)
                 raise first
-            return call()
+            try:
+                return call()
+            except UnreachableError as error:
+                error.outcome_unknown |= failures[-1].outcome_unknown
+                failures.append(error)
+                raise
 
         retrying = Retrying(
             retry=retry_if_exception(lambda error: isinstance(error, UnreachableError) and error.transient),

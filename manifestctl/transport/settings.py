@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from typing import TYPE_CHECKING, Literal
 
 from manifestctl.errors import InputError
 from manifestctl.text import escape
 from manifestctl.transport.addresses import is_loopback, join_host, split_host
 from manifestctl.transport.certs_d import host_certificates
+from manifestctl.values import dataclass
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -23,7 +23,9 @@ class Throttle:
         self._most = self._places = max(1, places)
         self._busy = 0
         self._good = 0
+        self._halved = 0
         self._changed = threading.Condition()
+        self._of_thread = threading.local()
 
     @property
     def places(self) -> int:
@@ -31,24 +33,39 @@ class Throttle:
         return self._places
 
     @contextlib.contextmanager
-    def place(self) -> Iterator[None]:
-        """Hold one place while a request is under way."""
+    def place(self) -> Iterator[int]:
+        """Hold one place while a request is under way; gives what `slow_down` wants to know.
+
+        A request whose body is read from another one of the same thread shares its place: with one place left, each
+        would wait for the other.
+        """
+        if getattr(self._of_thread, "holds", False):
+            yield self._halved
+            return
         with self._changed:
             while self._busy >= self._places:
                 self._changed.wait()
             self._busy += 1
+            since = self._halved
+        self._of_thread.holds = True
         try:
-            yield
+            yield since
         finally:
+            self._of_thread.holds = False
             with self._changed:
                 self._busy -= 1
                 self._changed.notify()
 
-    def slow_down(self) -> None:
-        """Halve the places: the host said 429."""
+    def slow_down(self, since: int) -> None:
+        """Halve the places: the host said 429 to a request that began at ``since``.
+
+        The answers to requests that were under way together are one sign, not many.
+        """
         with self._changed:
-            self._places = max(1, self._places // 2)
             self._good = 0
+            if since == self._halved:
+                self._halved += 1
+                self._places = max(1, self._places // 2)
 
     def speed_up(self) -> None:
         """Count an answer that was not 429."""

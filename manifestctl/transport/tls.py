@@ -11,7 +11,6 @@ from __future__ import annotations
 import os
 import re
 import threading
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
@@ -20,6 +19,7 @@ from manifestctl.events import Warned
 from manifestctl.files import read_regular
 from manifestctl.text import escape
 from manifestctl.transport.certs_d import host_certificates
+from manifestctl.values import dataclass
 
 if TYPE_CHECKING:
     import ssl

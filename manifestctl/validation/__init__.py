@@ -9,12 +9,13 @@ from __future__ import annotations
 from manifestctl.validation.checker import warm
 from manifestctl.validation.kinds import KINDS, UNKNOWN, kind_of_media_type, recognise
 from manifestctl.validation.rules import RULES, Rule
-from manifestctl.validation.schemas import schema_text, schema_title
+from manifestctl.validation.schemas import RESULTS, schema_text, schema_title
 from manifestctl.validation.validator import MAX_FINDINGS, Validation, validate, validate_value
 
 __all__ = [
     "KINDS",
     "MAX_FINDINGS",
+    "RESULTS",
     "RULES",
     "UNKNOWN",
     "Rule",

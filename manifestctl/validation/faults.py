@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from manifestctl.model.finding import Finding
@@ -10,6 +9,7 @@ from manifestctl.model.platforms import Platform
 from manifestctl.model.strict_json import pointer
 from manifestctl.text import escape, outside
 from manifestctl.validation.rules import RULES
+from manifestctl.values import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

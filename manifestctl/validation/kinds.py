@@ -5,13 +5,13 @@ A new kind is one line in `_TABLE` and one file ``schemas/<name>.json``.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from manifestctl.errors import DocumentError, InputError
 from manifestctl.model import media_types
 from manifestctl.model.strict_json import CONFIG_LIMIT, MANIFEST_LIMIT
 from manifestctl.text import escape
+from manifestctl.values import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

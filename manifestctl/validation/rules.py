@@ -5,8 +5,9 @@ What a specification forbids is an error; what it allows, but clients or people 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from manifestctl.values import dataclass
 
 if TYPE_CHECKING:
     from manifestctl.model.finding import Severity

@@ -19,6 +19,17 @@ if TYPE_CHECKING:
 BASE = "https://manifestctl.dev/schemas/"
 """What every ``$id`` begins with."""
 
+RESULTS = (
+    "result",
+    "create-result",
+    "check-result",
+    "inspect-result",
+    "tags-result",
+    "validate-result",
+    "schema-result",
+)
+"""What this product itself writes as JSON: it has schemas too, but is not among the documents that are judged."""
+
 Schema = dict[str, Any]
 
 
@@ -32,8 +43,9 @@ def directory() -> Traversable:
 
 
 def schema_text(kind: str) -> str:
-    """Return the schema of a kind as it is shipped, for an editor or another validator; raises `InputError`."""
-    return (directory() / f"{kind_named(kind).name}.json").read_text(encoding="utf-8")
+    """Return the schema of a kind, or of one of `RESULTS`, as it is shipped; raises `InputError`."""
+    name = kind if kind in RESULTS else kind_named(kind).name
+    return (directory() / f"{name}.json").read_text(encoding="utf-8")
 
 
 def schema_title(kind: str) -> str:

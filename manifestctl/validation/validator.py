@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING
 
@@ -16,6 +15,7 @@ from manifestctl.validation.faults import Fault, finding, in_order, merged
 from manifestctl.validation.kinds import LARGEST, UNKNOWN, kind_named, recognise
 from manifestctl.validation.rules import RULES
 from manifestctl.validation.shapes import shape_faults
+from manifestctl.values import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

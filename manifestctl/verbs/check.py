@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import re
+from dataclasses import field, replace
 from typing import TYPE_CHECKING, Literal
 
-from manifestctl.errors import InputError, IntegrityError, ManifestctlError, NotFoundError, exit_code
+from manifestctl.errors import DocumentError, InputError, ManifestctlError, NotFoundError, exit_code
 from manifestctl.model import media_types
 from manifestctl.model.location import parse_child
 from manifestctl.parallel import Pool
 from manifestctl.text import escape
+from manifestctl.values import dataclass
 from manifestctl.verbs import rules
-from manifestctl.verbs.checks import Requirements, distinct, judge
+from manifestctl.verbs.checks import Requirements, distinct, judge, same_repository
 from manifestctl.verbs.compose import Composed, Wording, compose
-from manifestctl.verbs.gather import Gathered, ImageRequest, gather, start
+from manifestctl.verbs.gather import Gathered, ImageRequest, Member, gather, start
 from manifestctl.verbs.rules import Policy
+from manifestctl.verbs.unreadable import OF_ONE_IMAGE, category_rule
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -25,26 +28,28 @@ if TYPE_CHECKING:
     from manifestctl.model.platforms import Platform
     from manifestctl.runtime import Runtime
     from manifestctl.stores.base import OpenStore, Store
-    from manifestctl.verbs.gather import Member
+    from manifestctl.verbs.gather import Attestation
 
 Depth = Literal["manifests", "blobs"]
+
+_ENTRY = re.compile(r"/manifests/(\d+)")
 
 
 @dataclass(frozen=True, slots=True)
 class CheckRequest:
     """What to check: the target, the images, and what they must satisfy.
 
-    ``platforms`` narrows lists that are given as images. ``depth`` is ``manifests`` (manifests and configs) or ``blobs``
-    (every layer too). ``concurrency`` is how many requests may be under way at once.
+    ``platforms`` narrows lists that are given as images. ``depth`` is ``manifests`` (manifests and configs) or
+    ``blobs`` (every layer too). ``concurrency`` is how many requests may be under way at once.
     """
 
     target: Location
     images: tuple[ImageRequest, ...]
-    needs: Requirements = Requirements()
-    wording: Wording = Wording()
+    needs: Requirements = field(default_factory=Requirements)
+    wording: Wording = field(default_factory=Wording)
     platforms: tuple[Platform, ...] = ()
     depth: Depth = "manifests"
-    policy: Policy = Policy()
+    policy: Policy = field(default_factory=Policy)
     concurrency: int = 16
 
     def __post_init__(self) -> None:
@@ -53,8 +58,9 @@ class CheckRequest:
             raise InputError("--exact is given without --require", hint="Name the platforms that must be there.")
         if self.target.digest is not None:
             raise InputError(
-                f"{self.target}: the target of a list is a tag, not a digest",
-                hint=f"Write {self.target.with_tag(self.target.tag)}; --expect DIGEST says what it must hold now.",
+                f"{escape(str(self.target), 300)}: the target of a list is a tag, not a digest",
+                hint=f"Write {escape(str(self.target.with_tag(self.target.tag)), 300)}; "
+                "--expect DIGEST says what it must hold now.",
             )
 
 
@@ -90,20 +96,24 @@ def image_requests(
 ) -> tuple[ImageRequest, ...]:
     """Parse images as a user gives them, relative to the target or in full, with platforms declared for some of them.
 
-    Raises `InputError` for a malformed image, or a declaration for an image that is not among them.
+    A declaration may spell its image otherwise than the list of images does. Raises `InputError` for a malformed image,
+    a declaration for an image that is not among them, or two that differ for one image.
     """
-    left = dict(declared or {})
-    requests = []
-    for given in images:
-        location = parse_child(given, target)
-        said = left.pop(given, None) or left.pop(str(location), None)
-        requests.append(ImageRequest(given, location, said))
-    for image in left:
-        raise InputError(
-            f"--set-platform names '{escape(image, 300)}', which is not one of the images",
-            hint="Write the image as it is written in the command.",
-        )
-    return tuple(requests)
+    located = [(given, parse_child(given, target)) for given in images]
+    said: dict[Location, Platform] = {}
+    for image, platform in (declared or {}).items():
+        location = next((at for given, at in located if given == image), None) or parse_child(image, target)
+        if all(location != other for _, other in located):
+            raise InputError(
+                f"--set-platform names '{escape(image, 300)}', which is not one of the images",
+                hint="Write the image as it is written in the command.",
+            )
+        if said.setdefault(location, platform) != platform:
+            raise InputError(
+                f"--set-platform declares '{escape(image, 300)}' as {said[location]} and as {platform}",
+                hint="An image is for one platform.",
+            )
+    return tuple(ImageRequest(given, location, said.get(location)) for given, location in located)
 
 
 def check(request: CheckRequest, open_store: OpenStore, runtime: Runtime) -> Checked:
@@ -113,7 +123,7 @@ def check(request: CheckRequest, open_store: OpenStore, runtime: Runtime) -> Che
         stores = [open_store(image.location) for image in request.images]
         with Pool(request.concurrency, runtime.cancel) as pool:
             examine(checked, stores, pool)
-            checked.findings += schema_findings(checked)
+            checked.findings += list_findings(checked) + schema_findings(checked)
     except ManifestctlError as error:
         checked.error = error
     checked.findings = request.policy.apply(checked.findings)
@@ -121,74 +131,97 @@ def check(request: CheckRequest, open_store: OpenStore, runtime: Runtime) -> Che
 
 
 def examine(checked: Checked, stores: Sequence[Store], pool: Pool) -> None:
-    """Read the images and judge them; findings go into ``checked``, the user's policy not applied yet."""
+    """Read the images and judge them; findings go into ``checked``, the user's policy not applied yet.
+
+    Raises `NotFoundError` if the registry says that the target's repository does not exist.
+    """
     request = checked.request
     reads = start(request.images, stores, pool)
     # While the requests are under way there is nothing better to do than to load what comes next.
     loading = pool.submit(_load_validation, None)
-    gathered = checked.gathered = gather(reads, pool, request.platforms)
+    wants_attestations = request.needs.attestations != "drop"
+    gathered = checked.gathered = gather(reads, pool, request.platforms, attestations=wants_attestations)
     loading.result()
-    if gathered.repository_unknown is not None and all(
-        image.location.store == request.target.store for image in request.images
-    ):
-        checked.findings += gathered.findings
-        raise NotFoundError(
-            gathered.repository_unknown.message,
-            hint=f"Create the repository {request.target.store} and push the images into it first.",
-            repository_unknown=True,
-        )
     checked.findings += judge(request.target, request.images, gathered, request.needs)
-    attestations = gathered.attestations if request.needs.attestations != "drop" else []
+    _check_repository(request, gathered)
     digests = {str(member.manifest.digest) for member in gathered.members}
-    kept = [item for item in attestations if not item.entry.attests or item.entry.attests in digests]
+    kept = [item for item in gathered.attestations if not item.subject or item.subject in digests]
     checked.composed = compose(gathered.members, kept, request.wording)
     checked.findings += checked.composed.findings
     if request.depth == "blobs":
-        checked.findings += _layers(checked.members, {store.name: store for store in stores}, pool)
+        checked.findings += _blobs(checked.members, kept, {store.name: store for store in stores}, pool)
 
 
-def _layers(members: Sequence[Member], stores: Mapping[str, Store], pool: Pool) -> list[Finding]:
-    """Look for every layer, each once for a repository. Layers that may not be distributed need not be there."""
-    wanted: dict[tuple[str, str], tuple[Member, Descriptor]] = {}
-    for member in members:
-        for layer in member.manifest.layers:
-            if not media_types.is_foreign(layer.media_type):
-                wanted.setdefault((member.repository, str(layer.digest)), (member, layer))
-
-    def look(item: tuple[Member, Descriptor]) -> Finding | None:
-        member, layer = item
-        return _layer(member, layer, stores[member.repository])
-
-    return [finding for finding in pool.map(look, wanted.values()) if finding is not None]
+def _check_repository(request: CheckRequest, gathered: Gathered) -> None:
+    for image in request.images:
+        error = gathered.unknown_repositories.get(image.location.store)
+        if error is not None and same_repository(image.location, request.target):
+            repository = escape(request.target.store, 300)
+            raise NotFoundError(
+                error.message,
+                hint=error.hint or f"Create the repository {repository} and push the images into it first.",
+                repository_unknown=True,
+            )
 
 
-def _layer(member: Member, layer: Descriptor, store: Store) -> Finding | None:
-    about = {"where": f"{member.name} layer {layer.digest}", "image": member.name, "repository": store.name}
+def _blobs(
+    members: Sequence[Member], attestations: Sequence[Attestation], stores: Mapping[str, Store], pool: Pool
+) -> list[Finding]:
+    """Look for every layer, each once in a repository, and say of every image that needs it if it is not there.
+
+    Layers that may not be distributed need not be there. The configs of images were read already.
+    """
+    needed: list[tuple[Member | Attestation, Descriptor]] = [
+        (member, layer) for member in members for layer in member.manifest.layers
+    ]
+    needed += [
+        (attestation, blob)
+        for attestation in attestations
+        if attestation.manifest is not None
+        for blob in (attestation.manifest.config, *attestation.manifest.layers)
+    ]
+    needed = [(owner, blob) for owner, blob in needed if not media_types.is_foreign(blob.media_type)]
+    places = list(dict.fromkeys((owner.repository, blob.digest, blob.size) for owner, blob in needed))
+    blobs = {(owner.repository, blob.digest, blob.size): blob for owner, blob in needed}
+    looks = pool.map(lambda place: _look(stores[place[0]], blobs[place]), places)
+    faults = dict(zip(places, looks, strict=True))
+    return [
+        _blob_finding(owner, blob, fault)
+        for owner, blob in needed
+        if (fault := faults[owner.repository, blob.digest, blob.size]) is not None
+    ]
+
+
+def _look(store: Store, blob: Descriptor) -> ManifestctlError | None:
+    """Return what is wrong with a blob, if anything."""
     try:
-        if store.has(layer):
+        if store.has(blob):
             return None
-    except IntegrityError as error:
-        return rules.found("image-integrity", error.message, hint=error.hint, **about)
-    except ManifestctlError as error:
-        rule = {"denied": "image-denied", "unreachable": "image-unreachable"}.get(error.category)
-        if rule is None:
-            raise
-        return rules.found(rule, error.message, hint=error.hint, **about)
+    except OF_ONE_IMAGE as error:
+        return error
+    return DocumentError(f"{blob.digest} is not in {escape(store.name, 300)}", rule="layer-missing")
+
+
+def _blob_finding(owner: Member | Attestation, blob: Descriptor, fault: ManifestctlError) -> Finding:
+    rule = category_rule(fault)
     return rules.found(
-        "layer-missing",
-        f"{member.name}: its layer {layer.digest} is not in {store.name}",
-        hint="The image was not pushed whole; push it again.",
-        platform=member.platform.shown,
-        found="nothing",
-        expected=f"{layer.size} bytes",
-        **about,
+        rule,
+        f"{owner.name}: its layer {fault.message}" if rule == "layer-missing" else f"{owner.name}: {fault.message}",
+        where=f"{owner.name} layer {blob.digest}",
+        hint=fault.hint or "The image was not pushed whole; push it again.",
+        image=owner.name,
+        platform=owner.platform.shown if isinstance(owner, Member) else "",
+        repository=owner.repository,
+        found="nothing" if rule == "layer-missing" else "something else",
+        expected=f"{blob.size} bytes",
     )
 
 
 def schema_findings(checked: Checked) -> list[Finding]:
-    """Check the images' manifests and configs against their JSON Schemas: warnings, for images that run have faults too."""
-    from dataclasses import replace
+    """Check the images' manifests and configs against their JSON Schemas.
 
+    What is found is a warning: images that run everywhere have such faults.
+    """
     from manifestctl.validation import kind_of_media_type, validate
 
     findings = []
@@ -199,25 +232,34 @@ def schema_findings(checked: Checked) -> list[Finding]:
         )
         for raw, media_type, what in documents:
             for finding in validate(raw, what, kind_of_media_type(media_type)).findings:
-                findings.append(  # noqa: PERF401 - a comprehension of this would not be read
-                    replace(
-                        finding,
-                        severity="warning",
-                        where=f"{what}: {finding.where or '/'}",
-                        image=member.name,
-                        platform=member.platform.shown,
-                        repository=member.repository,
-                    )
-                )
+                place = f"{what}: {finding.where or '/'}"
+                findings.append(replace(_of_member(finding, member), severity="warning", where=place))
     return findings
 
 
-def list_findings(composed: Composed) -> list[Finding]:
+def list_findings(checked: Checked) -> list[Finding]:
     """Check the composed list against its JSON Schema and the rules of documents; errors stop a publish."""
     from manifestctl.validation import kind_of_media_type, validate
 
-    content = composed.content
-    return list(validate(content.raw, "the composed list", kind_of_media_type(content.media_type)).findings)
+    composed = checked.composed
+    if composed is None:
+        return []
+    members = {member.manifest.digest: member for member in checked.members}
+    findings = []
+    for finding in validate(
+        composed.content.raw, "the composed list", kind_of_media_type(composed.content.media_type)
+    ).findings:
+        entry = _ENTRY.match(finding.where)
+        member = members.get(composed.entries[int(entry[1])].digest) if entry else None
+        # Equal platforms were found before, with the names of the images.
+        if finding.rule != "platform-duplicate":
+            findings.append(_of_member(finding, member) if member is not None else finding)
+    return findings
+
+
+def _of_member(finding: Finding, member: Member) -> Finding:
+    repository = escape(member.repository, 300)
+    return replace(finding, image=member.name, platform=member.platform.shown, repository=repository)
 
 
 def _load_validation(nothing: None) -> None:

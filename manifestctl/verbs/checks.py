@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+from manifestctl.model import media_types
+from manifestctl.model.reference import Reference
 from manifestctl.text import escape, plural
+from manifestctl.values import dataclass
 from manifestctl.verbs import rules
 
 if TYPE_CHECKING:
@@ -14,7 +16,7 @@ if TYPE_CHECKING:
     from manifestctl.model.finding import Finding
     from manifestctl.model.location import Location
     from manifestctl.model.platforms import Platform
-    from manifestctl.verbs.gather import Attestation, Gathered, ImageRequest, Member
+    from manifestctl.verbs.gather import Gathered, ImageRequest, Member
 
 Attestations = Literal["keep", "drop", "require"]
 REVISION = "org.opencontainers.image.revision"
@@ -37,90 +39,130 @@ class Requirements:
 def judge(target: Location, requests: Sequence[ImageRequest], gathered: Gathered, needs: Requirements) -> list[Finding]:
     """Return every fault of the images together, those of reading them first."""
     findings = list(gathered.findings)
-    findings += other_repositories(target, requests)
-    members = distinct(gathered.members)
-    findings += _duplicates(gathered.members)
-    for member in members:
+    findings += _other_repositories(target, requests, gathered.members)
+    # What a second name of an image says of it must be as true as what the first one says.
+    for member in gathered.members:
         findings += _of_one(member)
+    findings += _duplicates(gathered.members)
+    members = distinct(gathered.members)
     findings += _same_platforms(members)
-    findings += _required(target, members, needs)
-    # What could not be read may be what these would miss.
-    if not gathered.findings:
-        findings += _attestations(members, gathered.attestations, needs)
-        findings += [] if members else [_empty(target)]
+    findings += _required(target, members, gathered, needs)
+    findings += _unexpected(members, needs)
+    findings += _orphans(members, gathered) if needs.attestations != "drop" else ()
+    findings += _unattested(members, gathered) if needs.attestations == "require" else ()
+    if not (members or gathered.findings):
+        findings.append(_empty(target))
     findings += _labels(members, needs)
     return findings
 
 
 def distinct(members: Iterable[Member]) -> list[Member]:
     """Return the members without those whose image came before."""
-    return list({member.manifest.digest: member for member in reversed(list(members))}.values())[::-1]
+    first: dict[object, Member] = {}
+    for member in members:
+        first.setdefault(member.manifest.digest, member)
+    return list(first.values())
 
 
-def other_repositories(target: Location, requests: Sequence[ImageRequest]) -> Iterator[Finding]:
-    """Find images that are not in the repository of the list."""
+def same_repository(one: Location, other: Location) -> bool:
+    """Tell whether both lie in one repository; the names of hosts are compared without regard to case."""
+    if isinstance(one, Reference) and isinstance(other, Reference):
+        return (one.registry.lower(), one.repository) == (other.registry.lower(), other.repository)
+    return one.store == other.store
+
+
+def _other_repositories(
+    target: Location, requests: Sequence[ImageRequest], members: Sequence[Member]
+) -> Iterator[Finding]:
     for request in requests:
-        if request.location.store != target.store:
-            given = escape(request.given, 300)
-            yield rules.found(
-                "other-repository",
-                f"{given}: it is in {request.location.store}, but a list in {target.store} can only name images there",
-                where=given,
-                hint=f"Push the image to {target.store} and name it from there.",
-                image=given,
-                repository=request.location.store,
-                found=request.location.store,
-                expected=target.store,
-            )
+        if same_repository(request.location, target):
+            continue
+        given, here, there = (escape(text, 300) for text in (request.given, target.store, request.location.store))
+        platforms = dict.fromkeys(member.platform.shown for member in members if member.request is request)
+        yield rules.found(
+            "other-repository",
+            f"{given}: it is in {there}, but a list in {here} can only name images there",
+            where=given,
+            hint=f"Push the image to {here} and name it from there.",
+            image=given,
+            platform=", ".join(list(platforms)[:10]),
+            repository=there,
+            found=there,
+            expected=here,
+        )
 
 
 def _duplicates(members: Sequence[Member]) -> Iterator[Finding]:
     seen: dict[object, Member] = {}
     for member in members:
         first = seen.setdefault(member.manifest.digest, member)
-        if first is not member:
-            yield _about(
-                "image-duplicate",
-                member,
-                f"{member.name}: it is the same image as {first.name}, so it stands in the list once",
-                hint="Leave one of them out, unless that is what you mean.",
-                found=str(member.manifest.digest),
-            )
-
-
-def _of_one(member: Member) -> Iterator[Finding]:
-    said = member.config.platform
-    for declared, who in ((member.entry.platform, "the list it is in"), (member.request.declared, "--set-platform")):
-        if declared is not None and said.contradicts(declared):
+        if first is member:
+            continue
+        if first.platform.contradicts(member.platform):
             yield _about(
                 "platform-mismatch",
                 member,
-                f"{member.name}: its config says {said.shown}, but {who} says {declared.shown}",
-                hint="The image was built for another platform than its name or its list says; build and push it again.",
-                found=said.shown,
-                expected=declared.shown,
+                f"{member.name} is the same image as {first.name}, "
+                f"but one was declared as {first.platform.shown} and the other as {member.platform.shown}",
+                hint="An image stands in a list once, for one platform; leave one of the two out.",
+                found=member.platform.shown,
+                expected=first.platform.shown,
             )
+        yield _about(
+            "image-duplicate",
+            member,
+            f"{member.name}: it is the same image as {first.name}, so it stands in the list once",
+            hint="Leave one of them out, unless that is what you mean.",
+            found=str(member.manifest.digest),
+            expected="an image that was not named before",
+        )
+
+
+def _of_one(member: Member) -> Iterator[Finding]:
+    yield from _mismatches(member)
     platform = member.platform
     absent = [name for name, value in (("os", platform.os), ("architecture", platform.architecture)) if not value]
     if absent:
+        given = escape(member.request.given, 300)
         yield _about(
             "platform-missing",
             member,
             f"{member.name}: its config names no {' and no '.join(absent)}",
-            hint=f"Declare it: --set-platform '{escape(member.request.given, 300)}=linux/amd64' (with the right platform).",
-            found=said.shown,
+            hint=f"Declare it, with the right platform: --set-platform '{given}=linux/amd64'.",
+            found=platform.shown,
             expected="os and architecture",
         )
     if member.entry.media_type != member.manifest.media_type:
+        listed = escape(member.entry.media_type, 120)
         yield _about(
             "media-type-mismatch",
             member,
-            f"{member.name}: the list it is in says it is {escape(member.entry.media_type, 120)}, "
-            f"but it is {member.manifest.media_type}",
+            f"{member.name}: the list it is in says it is {listed}, but it is {member.manifest.media_type}",
             hint="The list is wrong; make it again.",
             found=member.manifest.media_type,
-            expected=escape(member.entry.media_type, 120),
+            expected=listed,
         )
+
+
+def _mismatches(member: Member) -> Iterator[Finding]:
+    """Compare what the config, the list and the user say of the platform; what is said first is believed."""
+    said, by = member.config.platform, "its config"
+    declared = ((member.entry.platform, "the list it is in"), (member.request.declared, "--set-platform"))
+    for other, who in declared:
+        if other is None:
+            continue
+        if said.contradicts(other):
+            yield _about(
+                "platform-mismatch",
+                member,
+                f"{member.name}: {by} says {said.shown}, but {who} says {other.shown}",
+                hint="It was built for another platform than its name or its list says; build and push it again.",
+                found=said.shown,
+                expected=other.shown,
+            )
+        filled = said.filled_from(other)
+        if filled != said:
+            said, by = filled, "its config, completed by the list,"
 
 
 def _same_platforms(members: Sequence[Member]) -> Iterator[Finding]:
@@ -133,95 +175,119 @@ def _same_platforms(members: Sequence[Member]) -> Iterator[Finding]:
             yield _about(
                 "platform-duplicate",
                 member,
-                f"{member.name} and {other.name} are both for {member.platform.shown}; a client would only ever see the first",
+                f"{member.name} and {other.name} are both for {member.platform.shown}; "
+                "a client would only ever see the first",
                 hint="Leave one of them out. Windows images are told apart by os.version, others by variant.",
                 found=member.platform.shown,
+                expected=f"one image for {member.platform.shown}",
             )
 
 
-def _required(target: Location, members: Sequence[Member], needs: Requirements) -> Iterator[Finding]:
+def _required(
+    target: Location, members: Sequence[Member], gathered: Gathered, needs: Requirements
+) -> Iterator[Finding]:
     there = ", ".join(member.platform.shown for member in members) or "none"
+    unread = sum(entry is None or not entry.is_attestation for entry in gathered.unread)
+    besides = f" (and {plural(unread, 'image')} that could not be read)" if unread else ""
     for wanted in needs.required:
         if not any(member.platform.satisfies(wanted) for member in members):
+            name = escape(str(target), 300)
             yield rules.found(
                 "platform-required",
-                f"{target}: there is no image for {wanted}, which is required; found: {there}",
-                where=str(target),
+                f"{name}: there is no image for {wanted}, which is required; found: {there}{besides}",
+                where=name,
                 hint=f"Push the image for {wanted} and name it too.",
+                image=name,
                 platform=str(wanted),
                 repository=target.store,
                 found=there,
                 expected=str(wanted),
             )
-    if needs.exact:
-        for member in members:
-            if not any(member.platform.satisfies(wanted) for wanted in needs.required):
-                wanted_all = ", ".join(str(wanted) for wanted in needs.required)
-                yield _about(
-                    "platform-unexpected",
-                    member,
-                    f"{member.name} is for {member.platform.shown}, but --exact allows only {wanted_all}",
-                    hint="Leave the image out, or require its platform too.",
-                    found=member.platform.shown,
-                    expected=wanted_all,
-                )
 
 
-def _attestations(
-    members: Sequence[Member], attestations: Sequence[Attestation], needs: Requirements
-) -> Iterator[Finding]:
-    digests = {str(member.manifest.digest) for member in members}
-    if needs.attestations != "drop":
-        for attestation in attestations:
-            subject = attestation.entry.attests
-            if subject and subject not in digests:
-                given = escape(attestation.request.given, 300)
-                yield rules.found(
-                    "attestation-orphan",
-                    f"{given}: attestation {attestation.entry.digest.short} is about {escape(subject, 100)}, "
-                    "which is not in the list",
-                    where=given,
-                    hint="Give the list that holds its image, or pass --attestations drop.",
-                    image=given,
-                    repository=attestation.repository,
-                    found=escape(subject, 100),
-                )
-    if needs.attestations == "require":
-        attested = {attestation.entry.attests for attestation in attestations}
-        for member in members:
-            if str(member.manifest.digest) not in attested:
-                yield _about(
-                    "attestation-required",
-                    member,
-                    f"{member.name}: it has no attestation, and --attestations require was given",
-                    hint="Build it with 'docker buildx build --provenance=true --push' and give the list that it makes.",
-                )
+def _unexpected(members: Sequence[Member], needs: Requirements) -> Iterator[Finding]:
+    allowed = ", ".join(str(wanted) for wanted in needs.required)
+    for member in members if needs.exact else ():
+        if not any(member.platform.satisfies(wanted) for wanted in needs.required):
+            yield _about(
+                "platform-unexpected",
+                member,
+                f"{member.name} is for {member.platform.shown}, but --exact allows only {allowed}",
+                hint="Leave the image out, or require its platform too.",
+                found=member.platform.shown,
+                expected=allowed,
+            )
+
+
+def _hides_entries(gathered: Gathered) -> bool:
+    """Tell whether something that could not be read may be a list, so that nobody knows what is in it."""
+    return any(entry is None or entry.media_type not in media_types.MANIFESTS for entry in gathered.unread)
+
+
+def _orphans(members: Sequence[Member], gathered: Gathered) -> Iterator[Finding]:
+    if _hides_entries(gathered):
+        return
+    there = {str(member.manifest.digest) for member in members}
+    there |= {str(entry.digest) for entry in gathered.unread if entry is not None}
+    for attestation in gathered.attestations:
+        if attestation.subject and attestation.subject not in there:
+            given, subject = escape(attestation.request.given, 300), escape(attestation.subject, 100)
+            yield rules.found(
+                "attestation-orphan",
+                f"{given}: attestation {attestation.entry.digest.short} is about {subject}, which is not in the list",
+                where=given,
+                hint="Give the list that holds its image, or pass --attestations drop.",
+                image=f"{given} ({attestation.entry.digest})",
+                platform=attestation.entry.platform.shown if attestation.entry.platform else "",
+                repository=attestation.repository,
+                found=subject,
+                expected="the digest of an image in the list",
+            )
+
+
+def _unattested(members: Sequence[Member], gathered: Gathered) -> Iterator[Finding]:
+    if _hides_entries(gathered):
+        return
+    attested = {attestation.entry.attests for attestation in gathered.attestations}
+    attested |= {entry.attests for entry in gathered.unread if entry is not None}
+    for member in members:
+        if str(member.manifest.digest) not in attested:
+            yield _about(
+                "attestation-required",
+                member,
+                f"{member.name}: it has no attestation, and --attestations require was given",
+                hint="Build it with 'docker buildx build --provenance=true --push' and give the list which that makes.",
+                found="none",
+                expected="an attestation of this image",
+            )
 
 
 def _labels(members: Sequence[Member], needs: Requirements) -> Iterator[Finding]:
     for label in dict.fromkeys((*needs.same, REVISION)):
         asked = label in needs.same
-        values = {member.name: _label(member, label) for member in members}
-        said = {value for value in values.values() if value or asked}
+        values = [(member.name, _label(member, label)) for member in members]
+        said = dict.fromkeys(value for _, value in values if value or asked)
         if len(said) > 1:
-            listed = ", ".join(f"{name}: {escape(value, 100) or 'none'}" for name, value in list(values.items())[:10])
-            yield rules.found(
+            listed = ", ".join(f"{name}: {escape(value, 100) or 'none'}" for name, value in values[:10])
+            yield _about_label(
                 "label-differs" if asked else "revision-differs",
+                label,
+                members,
                 f"the images differ in {escape(label, 120)} ({listed})",
-                where=escape(label, 120),
                 hint="They come from different builds; build all of them from one commit."
                 if asked
-                else "If they should come from one build, pass --same to make this an error.",
-                repository=members[0].repository,
-                found=plural(len(said), "value"),
-                expected="1 value",
+                else f"If they should come from one build, pass --same {escape(label, 120)} to make this an error.",
+                found=", ".join(escape(value, 100) or "none" for value in list(said)[:10]),
+                expected="the same in all images",
             )
-        elif asked and said == {""}:
-            yield rules.found(
+        elif asked and list(said) == [""]:
+            yield _about_label(
                 "label-differs",
+                label,
+                members,
                 f"no image has the label {escape(label, 120)}, so nothing says that they belong together",
-                where=escape(label, 120),
                 hint="Set the label when the images are built, or leave out --same.",
+                found="none",
                 expected=escape(label, 120),
             )
 
@@ -230,17 +296,37 @@ def _label(member: Member, name: str) -> str:
     return member.config.labels.get(name) or member.manifest.annotations.get(name) or ""
 
 
-def _empty(target: Location) -> Finding:
+def _about_label(
+    rule: str, label: str, members: Sequence[Member], message: str, *, hint: str, found: str, expected: str
+) -> Finding:
     return rules.found(
-        "list-empty",
-        f"{target}: there is no image to put into the list",
-        where=str(target),
-        hint="Name at least one image; a list given as an image must hold one.",
-        repository=target.store,
+        rule,
+        message,
+        where=escape(label, 120),
+        hint=hint,
+        image=", ".join(member.name for member in members[:10]),
+        platform=", ".join(member.platform.shown for member in members[:10]),
+        repository=members[0].repository,
+        found=found,
+        expected=expected,
     )
 
 
-def _about(rule: str, member: Member, message: str, *, hint: str = "", found: str = "", expected: str = "") -> Finding:
+def _empty(target: Location) -> Finding:
+    name = escape(str(target), 300)
+    return rules.found(
+        "list-empty",
+        f"{name}: there is no image to put into the list",
+        where=name,
+        hint="Name at least one image.",
+        image=name,
+        repository=target.store,
+        found="none",
+        expected="at least one image",
+    )
+
+
+def _about(rule: str, member: Member, message: str, *, hint: str, found: str, expected: str) -> Finding:
     given = escape(member.request.given, 300)
     return rules.found(
         rule,

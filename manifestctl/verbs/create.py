@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING, Literal
 
-from manifestctl.errors import InputError, ManifestctlError, MissingContentError, PartialError, exit_code
+from manifestctl.errors import (
+    InputError,
+    InterruptedRun,
+    ManifestctlError,
+    MissingContentError,
+    PartialError,
+    exit_code,
+)
 from manifestctl.model.reference import DEFAULT_TAG, check_tag
 from manifestctl.parallel import Pool
+from manifestctl.text import escape
+from manifestctl.values import dataclass
 from manifestctl.verbs import rules
 from manifestctl.verbs.check import Checked, CheckRequest, examine, list_findings, schema_findings
+from manifestctl.verbs.gather import Member
 from manifestctl.verbs.publish import Guard, Published, TagState, order_tags, publish_tag, read_tag
 
 if TYPE_CHECKING:
@@ -22,8 +32,17 @@ if TYPE_CHECKING:
     from manifestctl.runtime import Runtime
     from manifestctl.stores.base import OpenStore, Store
     from manifestctl.verbs.compose import Composed
+    from manifestctl.verbs.gather import Attestation
 
 Status = Literal["created", "updated", "unchanged", "dry-run", "failed"]
+
+# What a tag that cannot be looked at, or holds what it should not, breaks.
+_TAG_RULES: dict[Category, str] = {
+    "conflict": "tag-unexpected",
+    "denied": "target-denied",
+    "unreachable": "target-unreachable",
+    "integrity": "target-integrity",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +51,7 @@ class CreateRequest:
 
     check: CheckRequest
     tags: tuple[str, ...] = ()
-    guard: Guard = Guard()
+    guard: Guard = field(default_factory=Guard)
     dry_run: bool = False
 
     def __post_init__(self) -> None:
@@ -81,7 +100,7 @@ class Created:
 
     @property
     def published(self) -> Published:
-        """Tell whether the target's own tag (the first) holds the list now."""
+        """Tell whether the first tag holds the list now: the target's own, unless that is ``latest`` and comes last."""
         if not self.tags or self.composed is None:
             return "false"
         first = self.tags[0]
@@ -125,8 +144,7 @@ def _run(created: Created, open_store: OpenStore, runtime: Runtime) -> None:
             examine(checked, stores, pool)
             created.tags = [TagState(name) for name in names]
             _look_at_tags(created, reads, store)
-            if checked.composed is not None:
-                checked.findings += list_findings(checked.composed)
+            checked.findings += list_findings(checked)
         finally:
             checked.findings = request.check.policy.apply(checked.findings)
         later = None if request.check.policy.deny else pool.submit(schema_findings, checked)
@@ -141,22 +159,28 @@ def _run(created: Created, open_store: OpenStore, runtime: Runtime) -> None:
 
 def _look_at_tags(created: Created, reads: Sequence[tuple[str, Future[Digest | None]]], store: Store) -> None:
     """Note what each tag holds, and find those that may not be overwritten or cannot be read."""
-    composed, findings = created.composed, created.checked.findings
-    kinds: dict[Category, str] = {"denied": "denied", "unreachable": "unreachable", "integrity": "integrity"}
     for state, (name, read) in zip(created.tags, reads, strict=True):
         where = f"{store.name}:{name}"
+        guard = _guard(created, state)
         try:
             state.old = state.now = read.result()
-            if composed is not None:
-                _guard(created, state).check(state, composed.content, where)
+            if created.composed is not None:
+                guard.check(state, created.composed.content, where)
         except ManifestctlError as error:
-            if error.category == "conflict":
-                rule = "tag-exists" if created.request.guard.no_overwrite else "tag-unexpected"
-            elif error.category in kinds:
-                rule = f"target-{kinds[error.category]}"
-            else:
+            if error.category not in _TAG_RULES:
                 raise
-            findings.append(rules.found(rule, error.message, where=where, hint=error.hint, repository=store.name))
+            overwrites = error.category == "conflict" and guard.no_overwrite
+            created.checked.findings.append(
+                rules.found(
+                    "tag-exists" if overwrites else _TAG_RULES[error.category],
+                    error.message,
+                    where=escape(where, 300),
+                    hint=error.hint,
+                    repository=store.name,
+                    found=str(state.old or "nothing") if error.category == "conflict" else "",
+                    expected="nothing" if overwrites else str(guard.expect or ""),
+                )
+            )
 
 
 def _guard(created: Created, state: TagState) -> Guard:
@@ -173,6 +197,8 @@ def _publish(created: Created, store: Store, runtime: Runtime) -> None:
     for state in created.tags:
         try:
             publish_tag(store, composed.content, state, _guard(created, state), runtime)
+        except InterruptedRun:
+            raise
         except ManifestctlError as error:
             if isinstance(error, MissingContentError):
                 created.checked.findings += _unknown_children(created, error)
@@ -183,36 +209,37 @@ def _publish(created: Created, store: Store, runtime: Runtime) -> None:
 
 def _unknown_children(created: Created, error: MissingContentError) -> list[Finding]:
     """Map digests that the registry says it does not have back to the images and attestations that they are."""
-    members, attestations = created.checked.members, created.checked.gathered.attestations
-    known = [(member.name, member.manifest.digest, member.platform.shown, member.repository) for member in members]
-    known += [
-        (f"the attestation of {item.entry.attests} in {item.request.given}", item.entry.digest, "", item.repository)
-        for item in attestations
-    ]
+    items: list[Member | Attestation] = [*created.checked.members, *created.checked.gathered.attestations]
+    unknown = {str(item.entry.digest): item for item in items if str(item.entry.digest) in error.digests}
     return [
         rules.found(
             "image-missing",
-            f"{name}: the registry says that it is not there, although it was just read",
-            where=name,
+            f"{item.name}: the registry says that it is not there, although it was just read",
+            where=escape(item.request.given, 300),
             hint="Somebody may have deleted it, or the registry is behind itself; push it again and run this again.",
-            image=f"{name} ({digest})",
-            platform=platform,
-            repository=repository,
+            image=f"{escape(item.request.given, 300)} ({digest})",
+            platform=item.platform.shown if isinstance(item, Member) else "",
+            repository=item.repository,
+            found="nothing",
+            expected=digest,
         )
-        for name, digest, platform, repository in known
-        if str(digest) in error.digests
+        for digest, item in unknown.items()
     ]
 
 
 def _partial(created: Created, failed: TagState, error: ManifestctlError) -> str:
     """Say which tags hold the list now and which do not, with old and new digests."""
-    words = []
-    for state in created.tags:
-        old, now = state.old or "nothing", state.now or "nothing"
-        if state is failed:
-            words.append(f"{state.tag} failed (held {old}, holds {now})")
-        elif created.composed is not None and state.now == created.composed.content.digest:
-            words.append(f"{state.tag} {'moved' if state.moved == 'true' else 'was right already'} ({old} → {now})")
-        else:
-            words.append(f"{state.tag} was not tried (holds {old})")
-    return f"{error.message}; the tags are now: {', '.join(words)}"
+    tried = created.tags[: created.tags.index(failed)]
+    words = [
+        f"{state.tag} moved from {state.old or 'nothing'} to {state.now}"
+        if state.moved == "true"
+        else f"{state.tag} holds {state.now} as before"
+        for state in tried
+    ]
+    old, now = failed.old or "nothing", failed.now or "nothing"
+    if failed.moved == "unknown":
+        words.append(f"{failed.tag} held {old}, and what it holds now is not known")
+    else:
+        words.append(f"{failed.tag} did not move: it held {old} and holds {now}")
+    words += [f"{state.tag} was not tried and holds {state.old or 'nothing'}" for state in created.tags[len(words) :]]
+    return f"{error.message}; the tags now: {'; '.join(words)}"

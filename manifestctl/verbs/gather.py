@@ -1,52 +1,38 @@
 """Reading the images of a list: every manifest and config, in parallel, each checked against its digest.
 
-Nothing stops at the first fault: what cannot be read becomes a finding, and the rest is read all the same.
+Nothing stops at the first fault: what cannot be read becomes a finding, and the rest is read all the same. Nothing is
+read twice, however often it is named.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections import deque
+from dataclasses import field, replace
 from typing import TYPE_CHECKING
 
-from manifestctl.errors import (
-    DeniedError,
-    DocumentError,
-    IntegrityError,
-    ManifestctlError,
-    MissingContentError,
-    NotFoundError,
-    UnreachableError,
-)
+from manifestctl.errors import DocumentError, ManifestctlError, NotFoundError
 from manifestctl.model import media_types
+from manifestctl.model.descriptor import ATTESTATION_SUBJECT
 from manifestctl.model.manifest import ImageConfig, Index, Manifest, parse_config
 from manifestctl.model.strict_json import CONFIG_LIMIT
 from manifestctl.text import escape
-from manifestctl.verbs.rules import RULES, found
+from manifestctl.values import dataclass
+from manifestctl.verbs.once import Once
+from manifestctl.verbs.rules import found
+from manifestctl.verbs.unreadable import OF_ONE_IMAGE, unreadable
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from manifestctl.model.descriptor import Descriptor
+    from manifestctl.model.digest import Digest
     from manifestctl.model.finding import Finding
     from manifestctl.model.location import Location
     from manifestctl.model.platforms import Platform
     from manifestctl.parallel import Future, Pool
-    from manifestctl.stores.base import Store
+    from manifestctl.stores.base import Content, Store
 
 _MAX_DEPTH = 3
-# What an image (and not the run) may fail by; anything else ends the run.
-_OF_ONE_IMAGE = (DeniedError, DocumentError, IntegrityError, MissingContentError, NotFoundError, UnreachableError)
-_RULE_OF_CATEGORY = {
-    "missing": "image-missing",
-    "denied": "image-denied",
-    "unreachable": "image-unreachable",
-    "integrity": "image-integrity",
-    "wrong": "document-invalid",
-}
-_HINTS = {
-    "image-missing": "Push the image first, or check the tag's spelling.",
-    "config-missing": "The image was not pushed whole; push it again.",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,30 +74,59 @@ class Member:
 
 @dataclass(frozen=True, slots=True)
 class Attestation:
-    """A buildx attestation that came out of a list: its entry there, and its manifest."""
+    """A buildx attestation that came out of a list: its entry there, and its manifest if it has the form of one."""
 
     request: ImageRequest
     repository: str
     entry: Descriptor
+    manifest: Manifest | None = None
+
+    @property
+    def name(self) -> str:
+        """The attestation in messages."""
+        return f"the attestation {self.entry.digest.short} in {escape(self.request.given, 300)}"
+
+    @property
+    def subject(self) -> str:
+        """The digest, as text, of the image that it is about; ``""`` if it is about none."""
+        return _subject(self.entry)
 
 
 @dataclass(slots=True)
 class Gathered:
-    """All that was read, in the order of the command line, and what could not be."""
+    """All that was read, in the order of the command line, and what could not be.
+
+    ``unread`` holds what could not be read: the entry of a list, or None for something that was given itself.
+    ``unknown_repositories`` are those of which the registry said that they do not exist, by the name of their store.
+    """
 
     members: list[Member] = field(default_factory=list)
     attestations: list[Attestation] = field(default_factory=list)
     findings: list[Finding] = field(default_factory=list)
-    repository_unknown: NotFoundError | None = None
+    unread: list[Descriptor | None] = field(default_factory=list)
+    unknown_repositories: dict[str, NotFoundError] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class _Job:
     request: ImageRequest
     store: Store
-    name: str | Descriptor
+    once: Once
     entry: Descriptor | None = None
     depth: int = 0
+
+    @property
+    def given(self) -> str:
+        return escape(self.request.given, 300)
+
+    def read_manifest(self) -> Content:
+        name: str | Descriptor = self.entry if self.entry is not None else self.request.location.selector
+        key = (name.digest, name.size, name.media_type) if not isinstance(name, str) else name
+        return self.once.get((self.store.name, key), lambda: self.store.read_manifest(name))
+
+    def read_config(self, config: Descriptor) -> bytes:
+        key = (self.store.name, "config", config.digest, config.size)
+        return self.once.get(key, lambda: self.store.read_blob(config, CONFIG_LIMIT))
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,111 +140,184 @@ class _Read:
     error: ManifestctlError | None = None
 
 
-Reads = list[tuple[_Job, "Future[_Read]"]]
-"""Reads that are under way."""
+@dataclass(slots=True)
+class Reading:
+    """A read that is under way, and the reads of what is in it once it turned out to be a list."""
+
+    job: _Job
+    future: Future[_Read]
+    inner: list[Reading] = field(default_factory=list)
+
+    def flat(self) -> Iterator[Reading]:
+        """Yield this one and all in it, in the order of the lists."""
+        yield self
+        for reading in self.inner:
+            yield from reading.flat()
 
 
-def start(requests: Sequence[ImageRequest], stores: Sequence[Store], pool: Pool) -> Reads:
+def start(requests: Sequence[ImageRequest], stores: Sequence[Store], pool: Pool) -> list[Reading]:
     """Begin to read the images; ``stores`` are those of the requests."""
-    jobs = [_Job(request, store, request.location.selector) for request, store in zip(requests, stores, strict=True)]
-    return [(job, pool.submit(_read, job)) for job in jobs]
+    once = Once()
+    jobs = [_Job(request, store, once) for request, store in zip(requests, stores, strict=True)]
+    return [Reading(job, pool.submit(_read, job)) for job in jobs]
 
 
-def gather(reads: Reads, pool: Pool, platforms: Sequence[Platform] = ()) -> Gathered:
+def gather(
+    reads: Sequence[Reading], pool: Pool, platforms: Sequence[Platform] = (), *, attestations: bool = True
+) -> Gathered:
     """Wait for the images, and read those in lists that were given as images: only ``platforms``, if any are given.
 
-    Raises only what ends the run; everything about one image becomes a finding.
+    ``attestations`` of false leaves these unread. Raises only what ends the run; everything about one image becomes a
+    finding.
     """
     gathered = Gathered()
-    _collect(reads, pool, platforms, gathered)
+    opened: set[tuple[int, Digest]] = set()
+    waiting = deque(reads)
+    # A list is gone into as soon as it is its turn, while what stands behind it is still on its way.
+    while waiting:
+        reading = waiting.popleft()
+        index = reading.future.result().index
+        if index is None or reading.job.depth == _MAX_DEPTH:
+            continue
+        for entry in _wanted(index, platforms, attestations=attestations):
+            if _is_new(reading.job, entry, opened):
+                job = replace(reading.job, entry=entry, depth=reading.job.depth + 1)
+                reading.inner.append(Reading(job, pool.submit(_read, job)))
+        waiting.extend(reading.inner)
+    for reading in reads:
+        _take(reading, platforms, gathered)
     return gathered
 
 
-def _collect(reads: Reads, pool: Pool, platforms: Sequence[Platform], gathered: Gathered) -> None:
-    # Lists are gone into before anything is waited for, so that all their images are on their way at once.
-    opened = [(job, read.result(), read) for job, read in reads]
-    inner = {
-        id(future): [(deeper, pool.submit(_read, deeper)) for deeper in _inside(job, result.index, platforms, gathered)]
-        for job, result, future in opened
-        if result.index is not None
-    }
-    for _, result, future in opened:
-        if result.member is not None:
-            gathered.members.append(result.member)
-        if result.attestation is not None:
-            gathered.attestations.append(result.attestation)
-        if result.finding is not None:
-            gathered.findings.append(result.finding)
-        if isinstance(result.error, NotFoundError) and result.error.repository_unknown:
-            gathered.repository_unknown = result.error
-        if result.index is not None:
-            _collect(inner[id(future)], pool, platforms, gathered)
+def _is_new(job: _Job, entry: Descriptor, opened: set[tuple[int, Digest]]) -> bool:
+    """Tell whether an entry must be read: lists that name each other's lists many times would never end."""
+    if entry.media_type not in media_types.INDEXES:
+        return True
+    place = (id(job.request), entry.digest)
+    new = place not in opened
+    opened.add(place)
+    return new
 
 
-def _inside(job: _Job, index: Index, platforms: Sequence[Platform], gathered: Gathered) -> list[_Job]:
-    """Return the jobs for a list's entries: the images that are wanted, and the attestations of these."""
-    given = escape(job.request.given, 300)
-    about = {"where": given, "image": given, "repository": job.store.name}
-    if job.depth >= _MAX_DEPTH:
-        gathered.findings.append(
-            found("list-too-deep", f"{given}: lists are nested deeper than {_MAX_DEPTH} levels", **about)
-        )
-        return []
+def _wanted(index: Index, platforms: Sequence[Platform], *, attestations: bool) -> Iterator[Descriptor]:
+    """Yield the entries of images that are wanted, and the attestations of these."""
     images = [entry for entry in index.entries if not entry.is_attestation]
     wanted = {str(entry.digest) for entry in images if _is_wanted(entry, platforms)}
-    if not wanted and platforms:
-        names = ", ".join(str(platform) for platform in platforms)
-        gathered.findings.append(
-            found(
-                "platform-not-listed",
-                f"{given}: this list has no image for {names}",
-                hint="'manifestctl inspect' shows which platforms it has.",
-                found=", ".join(entry.platform.shown for entry in images if entry.platform) or "none",
-                expected=names,
-                **about,
-            )
-        )
-    # An attestation goes with its image; one whose image is not in the list at all is judged later.
     left_out = {str(entry.digest) for entry in images} - wanted
-    kept = [entry for entry in index.entries if not {entry.attests, str(entry.digest)} & left_out]
-    return [_Job(job.request, job.store, entry, entry, job.depth + 1) for entry in kept]
+    for entry in index.entries:
+        # An attestation whose image is not in the list at all is judged later.
+        if attestations and _subject(entry) not in left_out if entry.is_attestation else _is_wanted(entry, platforms):
+            yield entry
 
 
 def _is_wanted(entry: Descriptor, platforms: Sequence[Platform]) -> bool:
-    if not platforms or entry.media_type in media_types.INDEXES or entry.platform is None:
+    # Where a list says no platform, the image's config will.
+    if not platforms or entry.platform is None or entry.media_type in media_types.INDEXES:
         return True
     return any(entry.platform.satisfies(platform) for platform in platforms)
+
+
+def _subject(entry: Descriptor) -> str:
+    return entry.attests or entry.annotations.get(ATTESTATION_SUBJECT, "")
+
+
+def _take(reading: Reading, platforms: Sequence[Platform], gathered: Gathered) -> None:
+    """Take over what one of the given images, and all that is in it, turned out to be."""
+    reads = [(inner.job, inner.future.result()) for inner in reading.flat()]
+    members = [read.member for _, read in reads if read.member is not None]
+    if platforms:
+        members = [m for m in members if not m.listed or any(m.platform.satisfies(platform) for platform in platforms)]
+    gathered.members += members
+    listed = [entry for _, read in reads if read.index for entry in read.index.entries if not entry.is_attestation]
+    left_out = {str(entry.digest) for entry in listed if platforms} - {str(m.manifest.digest) for m in members}
+    attestations = [read.attestation for _, read in reads if read.attestation is not None]
+    gathered.attestations += [attestation for attestation in attestations if attestation.subject not in left_out]
+    faults = [(job, finding) for job, read in reads if (finding := _fault(job, read)) is not None]
+    findings = [finding for _, finding in faults]
+    gathered.unread += [job.entry for job, _ in faults]
+    if reads[0][1].index is not None and not members and not findings:
+        findings.append(_nothing_in(reading.job, listed, platforms))
+    gathered.findings += findings
+    for job, read in reads:
+        if isinstance(read.error, NotFoundError) and read.error.repository_unknown:
+            gathered.unknown_repositories[job.store.name] = read.error
+
+
+def _nothing_in(job: _Job, listed: Sequence[Descriptor], platforms: Sequence[Platform]) -> Finding:
+    """Return the finding for a list that has none of the images that are wanted, or none at all."""
+    wanted = ", ".join(str(platform) for platform in platforms)
+    there = dict.fromkeys(entry.platform.shown for entry in listed if entry.platform is not None)
+    return found(
+        "platform-not-listed" if wanted else "list-empty",
+        f"{job.given}: this list has no image" + (f" for {wanted}" if wanted else ""),
+        where=job.given,
+        hint="'manifestctl inspect' shows what is in it; leave it out, or build it again.",
+        image=job.given,
+        platform=wanted,
+        repository=job.store.name,
+        found=", ".join(list(there)[:20]) or "none",
+        expected=wanted or "at least one image",
+    )
+
+
+def _fault(job: _Job, read: _Read) -> Finding | None:
+    """Return why it is not known what is in something: it could not be read, or lists are nested too deep."""
+    if read.index is None or job.depth < _MAX_DEPTH:
+        return read.finding
+    return found(
+        "list-too-deep",
+        f"{job.given}: lists are nested deeper than {_MAX_DEPTH} levels",
+        where=job.given,
+        hint="Name the images in it by their digests.",
+        image=job.given,
+        repository=job.store.name,
+        found="a list in a list in a list in a list",
+        expected=f"at most {_MAX_DEPTH} levels of lists",
+    )
 
 
 def _read(job: _Job) -> _Read:
     try:
         return _read_job(job)
-    except _OF_ONE_IMAGE as error:
-        return _Read(finding=_finding(job, error), error=error)
+    except OF_ONE_IMAGE as error:
+        declared = job.request.declared
+        finding = unreadable(
+            error,
+            where=job.given,
+            repository=job.store.name,
+            entry=job.entry,
+            platform=declared.shown if declared is not None else "",
+        )
+        return _Read(finding=finding, error=error)
 
 
 def _read_job(job: _Job) -> _Read:
-    content = job.store.read_manifest(job.name)
-    given = escape(job.request.given, 300)
-    what = given if job.entry is None else f"{given} ({job.entry.digest.short})"
+    what = job.given if job.entry is None else f"{job.given} ({job.entry.digest.short})"
+    content = job.read_manifest()
     if job.entry is not None and job.entry.is_attestation:
-        return _Read(attestation=Attestation(job.request, job.store.name, job.entry))
+        return _Read(attestation=_attestation(job, job.entry, content, what))
     manifest = content.parse(what)
     if isinstance(manifest, Index):
         return _Read(index=manifest)
     _check_is_image(manifest, what)
     try:
-        raw = job.store.read_blob(manifest.config, CONFIG_LIMIT)
+        raw = job.read_config(manifest.config)
     except NotFoundError as error:
-        missing = DocumentError(error.message, hint=_HINTS["config-missing"], rule="config-missing")
-        return _Read(finding=_finding(job, missing), error=missing)
-    try:
-        config = parse_config(raw, f"the config of {what}")
-    except DocumentError as error:
-        error.rule = "config-unreadable"
-        raise
+        raise DocumentError(error.message, rule="config-missing") from error
+    config = _config(raw, what)
     entry = job.entry or manifest.descriptor
     return _Read(member=Member(job.request, job.store.name, entry, manifest, raw, config, listed=job.entry is not None))
+
+
+def _attestation(job: _Job, entry: Descriptor, content: Content, what: str) -> Attestation:
+    try:
+        manifest = content.parse(what)
+    except DocumentError as error:
+        if error.rule != "not-an-image":
+            raise
+        manifest = None
+    # What else than a manifest builders may put there one day is not ours to judge.
+    return Attestation(job.request, job.store.name, entry, manifest if isinstance(manifest, Manifest) else None)
 
 
 def _check_is_image(manifest: Manifest, what: str) -> None:
@@ -237,30 +325,20 @@ def _check_is_image(manifest: Manifest, what: str) -> None:
         return
     kind = manifest.artifact_type or manifest.config.media_type
     raise DocumentError(
-        f"{what}: it is not an image that runs, but an artifact of type {escape(kind, 120)}",
-        hint="A list for container runtimes holds images; leave this out.",
-        rule="not-an-image",
+        f"{what}: it is not an image that runs, but an artifact of type {escape(kind, 120)}", rule="not-an-image"
     )
 
 
-def _finding(job: _Job, error: ManifestctlError) -> Finding:
-    given = escape(job.request.given, 300)
-    rule = category_rule(error)
-    declared = job.entry.platform if job.entry is not None else job.request.declared
-    message = error.message if given in error.message else f"{given}: {error.message}"
-    return found(
-        rule,
-        message,
-        where=given,
-        hint=error.hint or _HINTS.get(rule, ""),
-        image=given if job.entry is None else f"{given} ({job.entry.digest})",
-        platform=declared.shown if declared is not None else "",
-        repository=job.store.name,
-    )
-
-
-def category_rule(error: ManifestctlError) -> str:
-    """Return the rule that an error about one image breaks."""
-    if isinstance(error, DocumentError) and error.rule in RULES:
-        return error.rule
-    return _RULE_OF_CATEGORY.get(error.category, "document-invalid")
+def _config(raw: bytes, what: str) -> ImageConfig:
+    try:
+        config = parse_config(raw, f"the config of {what}")
+    except DocumentError as error:
+        error.rule = "config-unreadable"
+        raise
+    if config.platform.unknown:
+        raise DocumentError(
+            f"{what}: it is for unknown/unknown, as buildx writes for attestations, so it is no image that runs",
+            hint="Name the list that buildx made: its attestations come with it.",
+            rule="not-an-image",
+        )
+    return config

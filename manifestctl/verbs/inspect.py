@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field, replace
 from typing import TYPE_CHECKING
 
 from manifestctl.errors import DocumentError, ManifestctlError, NotFoundError
+from manifestctl.model import media_types
 from manifestctl.model.manifest import ImageConfig, Index, Manifest, parse_config
 from manifestctl.model.strict_json import CONFIG_LIMIT
 from manifestctl.parallel import Pool
 from manifestctl.text import escape
-from manifestctl.verbs.gather import category_rule
-from manifestctl.verbs.rules import found
+from manifestctl.values import dataclass
+from manifestctl.verbs.unreadable import OF_ONE_IMAGE, unreadable
 
 if TYPE_CHECKING:
     from manifestctl.model.descriptor import Descriptor
@@ -80,10 +81,10 @@ def inspect(
     platform: Platform | None = None,
     concurrency: int = 16,
 ) -> Inspected:
-    """Read a reference and everything that it names, but for configs of a list's images, and layers.
+    """Read a reference and everything that it names, but for layers, and configs where the list says the platform.
 
-    With ``platform`` only that image of a list. Raises `NotFoundError` if there is no such reference or platform. What a
-    list names and cannot be read is a finding.
+    With ``platform`` only that image of a list. Raises `NotFoundError` if there is no such reference or platform. What
+    the reference's document names and cannot be read is a finding.
     """
     store = open_store(location)
     content = store.read_manifest(location.selector)
@@ -95,51 +96,71 @@ def inspect(
         with Pool(concurrency, runtime.cancel) as pool:
             root.entries = _attach(pool.map(lambda entry: _node(store, entry, deeper=True), manifest.entries))
     else:
-        root.config = _config(store, manifest)
+        _fill(root, store, manifest)
     return Inspected(location, content, root)
 
 
 def _narrowed(location: Location, store: Store, content: Content, platform: Platform) -> Content:
-    manifest = content.parse(escape(str(location), 300))
+    name = escape(str(location), 300)
+    manifest = content.parse(name)
     if isinstance(manifest, Manifest):
         config = _config(store, manifest)
         if config is not None and config.platform.satisfies(platform):
             return content
         there = config.platform.shown if config is not None else "an artifact"
     else:
-        entries = [
-            e for e in manifest.entries if e.platform and not e.is_attestation and e.platform.satisfies(platform)
-        ]
-        if len(entries) == 1:
-            return store.read_manifest(entries[0])
-        if entries:
-            several = ", ".join(f"{entry.digest.short} ({entry.platform.shown})" for entry in entries if entry.platform)
+        images = [(entry, entry.platform) for entry in manifest.entries if entry.platform and not entry.is_attestation]
+        fitting = [(entry, its) for entry, its in images if its.satisfies(platform)]
+        if len(fitting) == 1:
+            return store.read_manifest(fitting[0][0])
+        if fitting:
+            several = ", ".join(f"{entry.digest.short} ({its.shown})" for entry, its in fitting)
             raise NotFoundError(
-                f"{location}: several images are for {platform}: {several}", hint="Name the image by its digest."
+                f"{name}: several images are for {platform}: {several}", hint="Name the image by its digest."
             )
-        there = ", ".join(e.platform.shown for e in manifest.entries if e.platform and not e.is_attestation) or "none"
-    raise NotFoundError(f"{location}: there is no image for {platform}; there is: {there}")
+        there = ", ".join(its.shown for _, its in images) or "none"
+    raise NotFoundError(
+        f"{name}: there is no image for {platform}; there is: {there}",
+        hint="Name one of these platforms, or leave out --platform to see everything.",
+    )
 
 
 def _config(store: Store, manifest: Manifest) -> ImageConfig | None:
-    """Return an image's config, or None for an artifact, whose config may be anything."""
-    try:
-        return parse_config(store.read_blob(manifest.config, CONFIG_LIMIT), "the config")
-    except DocumentError:
+    """Return an image's config, or None for an artifact, whose config may be anything. Raises `DocumentError`."""
+    if manifest.config.media_type not in media_types.CONFIGS:
         return None
+    try:
+        raw = store.read_blob(manifest.config, CONFIG_LIMIT)
+    except NotFoundError as error:
+        raise DocumentError(error.message, rule="config-missing") from error
+    try:
+        return parse_config(raw, f"the config {manifest.config.digest.short}")
+    except DocumentError as error:
+        error.rule = "config-unreadable"
+        raise
+
+
+def _fill(node: Node, store: Store, manifest: Manifest) -> None:
+    """Read the config of a node's image; that it cannot be read is the node's finding."""
+    try:
+        node.config = _config(store, manifest)
+    except OF_ONE_IMAGE as error:
+        node.finding = _finding(store, node.descriptor, error)
 
 
 def _node(store: Store, entry: Descriptor, *, deeper: bool) -> Node:
+    # Lists may name documents of any kind.
+    if entry.media_type not in media_types.INDEXES | media_types.MANIFESTS:
+        return Node(entry)
     try:
-        content = store.read_manifest(entry)
-        manifest = content.parse(f"{store.name}@{entry.digest}")
-    except DocumentError as error:
-        # Lists may name documents of any kind; that this is one is no fault.
-        return Node(entry) if error.rule == "not-an-image" else Node(entry, finding=_finding(store, entry, error))
-    except ManifestctlError as error:
+        manifest = store.read_manifest(entry).parse(f"{escape(store.name, 300)}@{entry.digest}")
+    except OF_ONE_IMAGE as error:
         return Node(entry, finding=_finding(store, entry, error))
     node = Node(entry, manifest)
-    if isinstance(manifest, Index) and deeper:
+    if isinstance(manifest, Manifest):
+        if entry.platform is None:
+            _fill(node, store, manifest)
+    elif deeper:
         node.entries = _attach([_node(store, inner, deeper=False) for inner in manifest.entries])
     return node
 
@@ -155,15 +176,9 @@ def _attach(nodes: list[Node]) -> list[Node]:
 
 
 def _finding(store: Store, entry: Descriptor, error: ManifestctlError) -> Finding:
-    return found(
-        category_rule(error),
-        error.message,
-        where=f"{store.name}@{entry.digest}",
-        hint=error.hint,
-        image=f"{store.name}@{entry.digest}",
-        platform=entry.platform.shown if entry.platform else "",
-        repository=store.name,
-    )
+    name = f"{escape(store.name, 300)}@{entry.digest}"
+    finding = unreadable(error, where=name, repository=store.name, entry=entry)
+    return replace(finding, image=name)
 
 
 def _findings(node: Node) -> list[Finding]:

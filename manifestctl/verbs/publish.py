@@ -1,24 +1,26 @@
 """Publishing a list under its tags, and proving that it is there.
 
-Each tag is read before it is written and read back afterwards. What a tag holds already is left alone. If the outcome of a
-write is unknown, the tag is read again, and the result says what it holds.
+Each tag is read before it is written and read back afterwards. What a tag holds already is left alone. If the outcome
+of a write is unknown, the tag is read again, and the result says what it holds.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, NoReturn
 
 from manifestctl.errors import (
     ConflictError,
-    DeniedError,
+    InterruptedRun,
     ManifestctlError,
     MissingContentError,
     NotFoundError,
     UnreachableError,
 )
 from manifestctl.events import Noted
+from manifestctl.model import media_types
 from manifestctl.stores.base import OnlyIf
+from manifestctl.text import escape
+from manifestctl.values import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -89,8 +91,13 @@ class Guard:
 
 def read_tag(store: Store, tag: str) -> Digest | None:
     """Return the digest of the bytes that a tag holds, or None if it does not exist."""
+    held = _read(store, tag)
+    return held.digest if held is not None else None
+
+
+def _read(store: Store, tag: str) -> Content | None:
     try:
-        return store.read_manifest(tag).digest
+        return store.read_manifest(tag)
     except NotFoundError:
         return None
 
@@ -100,45 +107,66 @@ def publish_tag(store: Store, content: Content, state: TagState, guard: Guard, r
 
     Raises `ConflictError`, `DeniedError`, `UnreachableError`, `IntegrityError`, `MissingContentError`.
     """
-    where = f"{store.name}:{state.tag}"
+    where = escape(f"{store.name}:{state.tag}", 400)
     guard.check(state, content, where)
     if state.holds(content):
-        state.now = content.digest
         return
     if guard.any:
         state.old = state.now = read_tag(store, state.tag)
         guard.check(state, content, where)
         if state.holds(content):
             return
+    # From here on a signal leaves it open whether the tag was written.
+    runtime.cancel.check()
     try:
-        state.moved = "unknown"
         _write(store, content, state, guard, runtime)
     except UnreachableError as error:
         if not error.outcome_unknown:
             state.moved = "false"
             raise
-        _resolve(store, content, state, error)
-    except (ConflictError, DeniedError, MissingContentError, NotFoundError):
+        _resolve(store, content, state, error, runtime)
+    except ConflictError as error:
+        state.moved = "false"
+        _resolve(store, content, state, error, runtime)
+        # Somebody else wrote the same; a registry whose tags are immutable refuses even that.
+        state.moved = "false"
+        return
+    except InterruptedRun:
+        raise
+    except ManifestctlError:
         state.moved = "false"
         raise
-    _read_back(store, content, state, runtime)
+    _read_back(store, content, state, where, runtime)
 
 
 def _write(store: Store, content: Content, state: TagState, guard: Guard, runtime: Runtime) -> None:
     def attempt() -> bool:
-        store.write_manifest(content, state.tag, guard.condition())
+        state.moved = "unknown"
+        try:
+            store.write_manifest(content, state.tag, guard.condition())
+        except MissingContentError:
+            state.moved = "false"
+            raise
         return True
 
     # The images were seen a moment ago; a registry that says they are not there may be behind itself.
     _until(attempt, MissingContentError, CHILDREN_DEADLINE, runtime)
 
 
-def _resolve(store: Store, content: Content, state: TagState, error: UnreachableError) -> None:
-    """Find out what a write did whose answer never came."""
+def _resolve(store: Store, content: Content, state: TagState, error: ManifestctlError, runtime: Runtime) -> None:
+    """Find out whether the tag holds the content although writing it failed; raises the error if it does not.
+
+    A registry may be behind itself, so that what was there before is believed only after a while; a conflict is about
+    what is there now.
+    """
+    seconds = 0.0 if isinstance(error, ConflictError) else READ_BACK_DEADLINE
     try:
-        state.now = read_tag(store, state.tag)
+        _until(lambda: _moved_on(store, content, state), (), seconds, runtime)
+    except InterruptedRun:
+        raise
     except ManifestctlError:
-        error.message += "; whether it was written is not known, for the tag cannot be read either"
+        if state.moved == "unknown":
+            error.message += "; whether it was written is not known, for the tag cannot be read either"
         raise error from None
     if state.now == content.digest:
         return
@@ -147,34 +175,56 @@ def _resolve(store: Store, content: Content, state: TagState, error: Unreachable
     raise error
 
 
-def _read_back(store: Store, content: Content, state: TagState, runtime: Runtime) -> None:
-    before = {None, state.old}
-
+def _read_back(store: Store, content: Content, state: TagState, where: str, runtime: Runtime) -> None:
     def attempt() -> bool:
-        state.now = read_tag(store, state.tag)
-        if state.now in before and state.now != content.digest:
-            runtime.observe(Noted(f"{store.name}:{state.tag} does not show the new content yet; asking again"))
-            return False
-        return True
+        there = _moved_on(store, content, state)
+        if not there:
+            runtime.observe(Noted(f"{where} does not show the new content yet; asking again"))
+        return there
 
-    _until(attempt, (), READ_BACK_DEADLINE, runtime)
+    try:
+        _until(attempt, (), READ_BACK_DEADLINE, runtime)
+    except InterruptedRun:
+        raise
+    except ManifestctlError as error:
+        state.moved = "true" if state.now == content.digest else "unknown"
+        accepted = f"the registry accepted {where} as {content.digest}"
+        error.message = f"{accepted}, but reading it back failed: {error.message}"
+        error.hint = error.hint or "Look at what the tag holds; running this again is safe."
+        raise
     if state.now == content.digest:
         state.moved = "true"
         return
     state.moved = "false"
-    _say_not_there(store, content, state)
+    _say_not_there(content, state, where)
 
 
-def _say_not_there(store: Store, content: Content, state: TagState) -> NoReturn:
-    where = f"{store.name}:{state.tag}"
+def _moved_on(store: Store, content: Content, state: TagState) -> bool:
+    """Read the tag, and tell whether it holds something else than before; ``state.now`` says what.
+
+    Raises `ConflictError` if it is the content, but the store says that it is a document of another kind.
+    """
+    held = _read(store, state.tag)
+    state.now = held.digest if held is not None else None
+    if held is None or held.digest != content.digest:
+        return state.now not in (None, state.old)
+    if held.media_type not in media_types.GENERIC and held.media_type != content.media_type:
+        raise ConflictError(
+            f"it is there, but served as {escape(held.media_type, 120)} instead of {content.media_type}",
+            hint="Clients would take it for something else; the registry, or a proxy before it, changes its answers.",
+        )
+    return True
+
+
+def _say_not_there(content: Content, state: TagState, where: str) -> NoReturn:
     if state.now is None:
         raise UnreachableError(
             f"the registry accepted {where}, but after {READ_BACK_DEADLINE:.0f} s the tag still does not exist",
             hint="The registry may not have stored it; look at the tag, and run this again.",
         )
-    still = "still " if state.now == state.old else ""
+    still = f"after {READ_BACK_DEADLINE:.0f} s the tag still" if state.now == state.old else "the tag"
     raise ConflictError(
-        f"the registry accepted {where} as {content.digest}, but the tag {still}holds {state.now}",
+        f"the registry accepted {where} as {content.digest}, but {still} holds {state.now}",
         hint="Somebody else may have written the tag at the same time, or the registry did not store it.",
     )
 
@@ -187,24 +237,26 @@ def _until(
 ) -> bool:
     """Make attempts, with growing pauses, until one returns True or the seconds are over; returns whether one did.
 
-    An attempt that raises ``again`` counts as False, but for the last one, whose error is raised.
+    An attempt that raises ``again`` counts as False, but for the last one, whose error is raised. The last one is made
+    when the seconds are over.
     """
     deadline = runtime.monotonic() + seconds
     delay = _FIRST_DELAY
     while True:
+        left = deadline - runtime.monotonic()
         try:
             if attempt():
                 return True
         except again:
-            if runtime.monotonic() + delay > deadline:
+            if left <= 0:
                 raise
-        if runtime.monotonic() + delay > deadline:
+        if left <= 0:
             return False
-        runtime.sleep(delay)
+        runtime.sleep(min(delay, left))
         delay = min(delay * 2, _LONGEST_DELAY)
 
 
 def order_tags(tag: str, more: tuple[str, ...]) -> list[str]:
-    """Return the tags in the order in which they are written: the target's own, the others as given, ``latest`` last."""
+    """Return the tags in the order of writing: the target's own, the others as given, ``latest`` last."""
     tags = list(dict.fromkeys((tag, *more)))
     return [name for name in tags if name != "latest"] + [name for name in tags if name == "latest"]

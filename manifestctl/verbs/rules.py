@@ -1,16 +1,21 @@
 """The rules that `check` and `create` judge by, each with its stable name; docs/rules.md shows the same table.
 
-``--allow RULE`` lets an error pass as a warning, ``--deny RULE`` makes a warning stop. Nothing lets an integrity error pass.
+``--allow RULE`` lets an error pass as a warning, ``--deny RULE`` makes a warning stop. Nothing lets an integrity error
+pass.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from manifestctl.errors import Category, InputError
 from manifestctl.model.finding import Finding, Severity
 from manifestctl.text import escape
+from manifestctl.values import dataclass
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +68,9 @@ RULES: dict[str, Rule] = {
     "attestation-required": Rule(
         "error", "missing", "An image has no attestation, and --attestations require was given."
     ),
-    "list-empty": Rule("error", "wrong", "There is no image to put into the list."),
+    "list-empty": Rule(
+        "error", "wrong", "There is no image to put into the list, or a list given as an image has none."
+    ),
     "list-too-deep": Rule("error", "wrong", "A list given as an image has lists in lists."),
     "annotation-unmatched": Rule("error", "wrong", "An --entry-annotation names a platform that no image has."),
     "label-differs": Rule("error", "wrong", "A label that --same names is not equal in all images."),
@@ -91,7 +98,7 @@ def found(
     found: str = "",
     expected: str = "",
 ) -> Finding:
-    """Make a finding with the severity and category that the rule has."""
+    """Make a finding with the severity and category that the rule has; all texts are one safe line."""
     kind = RULES[rule]
     return Finding(
         kind.severity,
@@ -102,7 +109,7 @@ def found(
         hint,
         image=image,
         platform=platform,
-        repository=repository,
+        repository=escape(repository, 300),
         found=found,
         expected=expected,
     )
@@ -129,14 +136,11 @@ class Policy:
 
 def check_rule_names(names: Iterable[str], known: Iterable[str]) -> frozenset[str]:
     """Return the names if all are rules; raises `InputError` with the nearest name."""
-    known = frozenset(known)
-    for name in names:
-        if name not in known:
-            from difflib import get_close_matches
+    wanted, known = frozenset(names), frozenset(known)
+    for name in sorted(wanted - known):
+        from difflib import get_close_matches
 
-            near = get_close_matches(name, sorted(known), 1)
-            raise InputError(
-                f"'{escape(name, 80)}' is not a rule",
-                hint=f"Did you mean {near[0]}? " * bool(near) + "docs/rules.md lists all rules.",
-            )
-    return frozenset(names)
+        near = get_close_matches(name, sorted(known), 1)
+        meant = f"Did you mean {near[0]}? " if near else ""
+        raise InputError(f"'{escape(name, 80)}' is not a rule", hint=f"{meant}docs/rules.md lists all rules.")
+    return wanted

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from manifestctl.errors import NotFoundError
 from manifestctl.parallel import Pool
+from manifestctl.values import dataclass
 
 if TYPE_CHECKING:
     from manifestctl.model.descriptor import Descriptor

@@ -1,0 +1,139 @@
+"""Start-up is a feature: what each command imports, in a process of its own."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.support import images
+from tests.support.actions import status
+from tests.support.running import LIMIT, environment
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.support.fake_registry import FakeRegistry
+
+# The command line ends by os._exit; what was imported is written down just before that.
+PROGRAM = """
+import json, os, sys
+
+leave, log = os._exit, sys.argv.pop(1)
+# What measures coverage is there already.
+before = set(sys.modules)
+
+def note(code):
+    with open(log, "w") as file:
+        json.dump(sorted(set(sys.modules) - before), file)
+    leave(code)
+
+os._exit = note
+from manifestctl.cli.main import main
+main()
+"""
+
+HTTP = {"httpx", "httpcore", "h11", "certifi", "ssl", "_ssl", "http.client", "urllib.request", "email", "anyio"}
+SCHEMAS = {"jsonschema", "referencing", "rpds", "urllib.request"}
+NEVER = {"boto3", "botocore", "rich", "yaml", "pydantic", "click", "asyncio", "unittest", "pygments", "isal", "zstd"}
+LIBRARY = {"manifestctl.verbs", "manifestctl.stores", "manifestctl.transport", "manifestctl.validation"}
+
+
+def imported(tmp_path: Path, *arguments: str, expected: int = 0) -> set[str]:
+    """Run a command line and return what was imported in the end."""
+    log = tmp_path / "modules.json"
+    command = [sys.executable, "-c", PROGRAM, str(log), *arguments]
+    ran = subprocess.run(command, env=environment(), capture_output=True, timeout=LIMIT, check=False)
+    assert ran.returncode == expected, ran.stderr.decode()
+    return set(json.loads(log.read_bytes()))
+
+
+def commands(modules: set[str]) -> set[str]:
+    """Return the commands whose modules are among these."""
+    names = {"create", "check", "inspect", "tags", "validate", "schema", "completion", "checking", "session"}
+    return {name for name in names if f"manifestctl.cli.{name}" in modules}
+
+
+@pytest.fixture
+def layout(tmp_path: Path) -> str:
+    """Return a layout with the images amd64 and arm64."""
+    tagged = {name: images.image(f"linux/{name}") for name in ("amd64", "arm64")}
+    images.write_layout(tmp_path / "layout", tagged)
+    return f"oci:{tmp_path / 'layout'}"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "own"),
+    [
+        (("--version",), set()),
+        (("--output", "json", "--version"), set()),
+        (("completion", "bash"), {"completion"}),
+    ],
+)
+def test_what_needs_no_library(tmp_path: Path, arguments: tuple[str, ...], own: set[str]) -> None:
+    modules = imported(tmp_path, *arguments)
+    assert modules & (HTTP | SCHEMAS | NEVER | LIBRARY | {"tenacity", "random", "concurrent.futures"}) == set()
+    assert commands(modules) == own
+
+
+def test_help_imports_the_commands_and_nothing_that_they_use(tmp_path: Path) -> None:
+    modules = imported(tmp_path, "--help")
+    assert modules & (HTTP | SCHEMAS | NEVER | LIBRARY | {"tenacity"}) == set()
+
+
+def test_a_schema_is_printed_without_a_validator(tmp_path: Path) -> None:
+    modules = imported(tmp_path, "schema", "oci-index")
+    assert modules & (HTTP | SCHEMAS | NEVER | {"tenacity", "manifestctl.verbs", "manifestctl.stores"}) == set()
+    assert commands(modules) == {"schema", "session"}
+
+
+def test_a_file_is_validated_without_stores_and_http(tmp_path: Path) -> None:
+    path = tmp_path / "layout.json"
+    path.write_text('{"imageLayoutVersion":"1.0.0"}')
+    modules = imported(tmp_path, "validate", str(path))
+    assert "jsonschema" in modules
+    assert modules & (HTTP - {"urllib.request"} | NEVER | {"tenacity", "manifestctl.stores.layout"}) == set()
+    assert commands(modules) == {"validate", "session"}
+
+
+@pytest.mark.parametrize("command", ["tags", "inspect", "create", "check"])
+def test_a_layout_needs_no_http(tmp_path: Path, layout: str, command: str) -> None:
+    arguments = {"tags": (layout,), "inspect": (f"{layout}:amd64",)}.get(command, (f"{layout}:1", ":amd64", ":arm64"))
+    modules = imported(tmp_path, command, *arguments)
+    assert modules & (HTTP - {"urllib.request"} | NEVER | {"tenacity", "manifestctl.stores.registry"}) == set()
+    assert not modules & {"manifestctl.transport.client", "manifestctl.transport.auth", "manifestctl.transport.tls"}
+    assert commands(modules) == {command, "session"} | ({"checking"} if command in ("create", "check") else set())
+    assert ("jsonschema" in modules) == (command in ("create", "check"))
+
+
+@pytest.mark.parametrize("command", ["tags", "inspect", "create", "check"])
+def test_a_registry_needs_nothing_for_what_did_not_happen(tmp_path: Path, registry: FakeRegistry, command: str) -> None:
+    registry.put_image("web", "amd64")
+    arguments = {
+        "tags": (registry.reference("web"),),
+        "inspect": (registry.reference("web", "amd64"),),
+    }.get(command, (registry.reference("web", "1"), ":amd64"))
+    modules = imported(tmp_path, command, *arguments)
+    assert "httpx" in modules
+    # Retries, layouts, credential helpers and certificates that nobody asked for.
+    unused = {"tenacity", "manifestctl.stores.layout", "manifestctl.transport.credential_helpers"}
+    assert modules & (NEVER | unused) == set()
+    assert ("jsonschema" in modules) == (command in ("create", "check"))
+
+
+def test_retries_are_imported_when_something_fails(tmp_path: Path, registry: FakeRegistry) -> None:
+    registry.put_image("web", "1")
+    registry.faults.add(status(503, retry_after=0), path="/manifests/1")
+    assert "tenacity" in imported(tmp_path, "inspect", registry.reference("web", "1"))
+
+
+def test_completing_a_command_line_is_quick_too(tmp_path: Path) -> None:
+    log = tmp_path / "modules.json"
+    words = {"_MANIFESTCTL_COMPLETE": "complete_bash", "COMP_WORDS": "manifestctl cr", "COMP_CWORD": "1"}
+    command = [sys.executable, "-c", PROGRAM, str(log)]
+    ran = subprocess.run(command, env=environment(words), capture_output=True, timeout=LIMIT, check=False)
+    assert (ran.returncode, ran.stdout) == (0, b"create\n")
+    assert set(json.loads(log.read_bytes())) & (HTTP | SCHEMAS | LIBRARY | {"tenacity"}) == set()

@@ -1,0 +1,201 @@
+"""`manifestctl validate`: files, stdin, layouts, references, and all their findings in one run."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.support import images
+from tests.support.actions import error
+from tests.support.faults import FOREVER
+from tests.support.running import run
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.support.fake_registry import FakeRegistry
+
+GOOD = b'{"imageLayoutVersion":"1.0.0"}'
+BAD = b'{"imageLayoutVersion":"2.0.0"}'
+
+
+def test_a_file(tmp_path: Path) -> None:
+    good = tmp_path / "good.json"
+    good.write_bytes(GOOD)
+    ran = run("validate", good)
+    assert (ran.status, ran.text, ran.err) == (0, f"{good}: oci-layout: valid\n", "")
+
+
+def test_findings_have_a_pointer_a_reason_and_a_rule(tmp_path: Path) -> None:
+    bad = tmp_path / "bad.json"
+    bad.write_bytes(BAD)
+    ran = run("validate", bad)
+    assert ran.status == 1
+    first, second = ran.text.splitlines()[:2]
+    assert first == f"{bad}: oci-layout: 1 error"
+    assert second.startswith("  error: /imageLayoutVersion: ")
+    assert second.endswith(" [schema-const]")
+
+
+def test_stdin() -> None:
+    assert run("validate", "-", stdin=GOOD).text == "stdin: oci-layout: valid\n"
+    assert run("validate", "-", stdin=b"").status == 1
+
+
+def test_warnings_do_not_fail(fixtures: Path) -> None:
+    path = fixtures / "documents" / "good" / "oci-index.alias-platforms.json"
+    ran = run("validate", path)
+    assert ran.status == 0
+    assert "valid with" in ran.text
+    assert "  warning: /manifests/" in ran.text
+    assert "    hint: " in ran.text
+    denied = run("validate", path, "--deny", "architecture-unknown")
+    assert denied.status == 1
+    assert "  error: /manifests/" in denied.text
+
+
+def test_allow_lets_an_error_pass(tmp_path: Path) -> None:
+    bad = tmp_path / "bad.json"
+    bad.write_bytes(BAD)
+    ran = run("validate", bad, "--allow", "schema-const")
+    assert ran.status == 0
+    assert "valid with 1 warning" in ran.text
+
+
+def test_several_files_are_all_judged_even_if_one_cannot_be_read(tmp_path: Path) -> None:
+    good, bad = tmp_path / "good.json", tmp_path / "bad.json"
+    good.write_bytes(GOOD)
+    bad.write_bytes(BAD)
+    ran = run("validate", bad, tmp_path / "absent.json", good)
+    # What could not be checked outranks what was found.
+    assert ran.status == 2
+    assert f"{bad}: oci-layout: 1 error" in ran.text
+    assert f"{good}: oci-layout: valid" in ran.text
+    assert ran.err == f"error: cannot read the document {tmp_path / 'absent.json'}: No such file or directory\n"
+    document = run("validate", bad, tmp_path / "absent.json", good, "--output", "json").document
+    assert [item["ok"] for item in document["documents"]] == [False, True]
+    assert "absent.json" in document["error"]["message"]
+
+
+def test_output_json(tmp_path: Path) -> None:
+    good, bad = tmp_path / "good.json", tmp_path / "bad.json"
+    good.write_bytes(GOOD)
+    bad.write_bytes(BAD)
+    ran = run("validate", good, bad, "--output", "json")
+    document = ran.document
+    assert ran.status == document["exit_code"] == 1
+    assert [(item["name"], item["kind"], item["ok"]) for item in document["documents"]] == [
+        (str(good), "oci-layout", True),
+        (str(bad), "oci-layout", False),
+    ]
+    (finding,) = document["findings"]
+    assert (finding["image"], finding["where"]) == (str(bad), "/imageLayoutVersion")
+
+
+def test_output_digest_leaves_the_findings_on_stderr(tmp_path: Path) -> None:
+    bad = tmp_path / "bad.json"
+    bad.write_bytes(BAD)
+    ran = run("validate", bad, "--output", "digest")
+    assert (ran.status, ran.out) == (1, b"")
+    assert "[schema-const]" in ran.err
+
+
+def test_the_kind_can_be_said(tmp_path: Path) -> None:
+    path = tmp_path / "document.json"
+    path.write_bytes(b"{}")
+    assert run("validate", path).status == 1
+    assert "kind-unknown" in run("validate", path).text
+    assert f"{path}: oci-index: 2 errors" in run("validate", path, "--as", "oci-index").text
+    ran = run("validate", path, "--as", "oci-indx")
+    assert ran.status == 2
+    assert "'oci-indx' is not a kind of document" in ran.err
+    assert "oci-index" in ran.err
+
+
+def test_results_are_no_kind_of_document(tmp_path: Path) -> None:
+    assert run("validate", tmp_path / "x", "--as", "create-result").status == 2
+
+
+@pytest.mark.parametrize("prefix", ["", "oci:"])
+def test_a_layout(tmp_path: Path, prefix: str) -> None:
+    built = images.buildx_index([images.image("linux/amd64"), images.image("linux/arm64")])
+    images.write_layout(tmp_path / "layout", {"1": built})
+    ran = run("validate", f"{prefix}{tmp_path / 'layout'}")
+    assert ran.status == 0
+    kinds = [line.rsplit(": ", 2)[1] for line in ran.text.splitlines()]
+    assert kinds[:3] == ["oci-layout", "oci-index", "oci-index"]
+    assert kinds.count("oci-manifest") == 4
+    assert kinds.count("oci-config") >= 2
+
+
+def test_a_directory_that_is_no_layout(tmp_path: Path) -> None:
+    ran = run("validate", tmp_path)
+    assert ran.status == 2
+    assert "is not an OCI layout: it has no file oci-layout" in ran.err
+
+
+def test_a_reference(registry: FakeRegistry) -> None:
+    image = images.image("linux/amd64")
+    registry.put("web", "1", images.index([image]))
+    ran = run("validate", registry.reference("web", "1"))
+    assert ran.status == 0
+    kinds = [line.rsplit(": ", 2)[1] for line in ran.text.splitlines()]
+    assert kinds == ["oci-index", "oci-manifest", "oci-config"]
+    assert ran.text.splitlines()[1].startswith(f"{registry.reference('web')}@{image.digest}: ")
+
+
+def test_several_references_share_their_connections_and_counts(registry: FakeRegistry) -> None:
+    for tag in ("1", "2"):
+        registry.put_image("web", tag, seed=tag)
+    ran = run("validate", *(registry.reference("web", tag) for tag in ("1", "2")), "--output", "json")
+    assert ran.document["requests"]["sent"] == len(registry.requests) == 4
+
+
+def test_references_that_cannot_be_read_leave_the_others_judged(registry: FakeRegistry) -> None:
+    registry.put_image("web", "1")
+    registry.faults.add(error(403, "DENIED", "no"), path="/manifests/2", times=FOREVER)
+    ran = run("validate", *(registry.reference("web", tag) for tag in ("gone", "2", "1")))
+    # Denied outranks not found.
+    assert ran.status == 4
+    assert ran.text.count(": valid\n") == 2
+    assert ran.err.count("error: ") == 2
+
+
+def test_a_reference_without_a_tag(registry: FakeRegistry) -> None:
+    registry.put_image("web", "latest")
+    ran = run("validate", registry.reference("web"))
+    assert ran.status == 0
+    assert f"no tag given: using {registry.reference('web')}:latest" in ran.err
+
+
+@pytest.mark.parametrize("what", ["layout", "reference"])
+def test_as_is_for_files(registry: FakeRegistry, tmp_path: Path, what: str) -> None:
+    images.write_layout(tmp_path / "layout", {})
+    name = {"layout": str(tmp_path / "layout"), "reference": registry.reference("web", "1")}[what]
+    ran = run("validate", name, "--as", "oci-index")
+    assert ran.status == 2
+    assert f"--as is for files, and this is a {what}" in ran.err
+    assert registry.requests == []
+
+
+@pytest.mark.parametrize("name", ["list", "a/b", "./registry.example.com/x", "/registry.example.com/x"])
+def test_words_that_could_be_short_references_are_files(name: str) -> None:
+    ran = run("validate", name)
+    assert ran.status == 2
+    assert "cannot read the document" in ran.err
+
+
+def test_a_file_name_cannot_forge_a_line(tmp_path: Path) -> None:
+    path = tmp_path / "a\n::error::b\x1b[2J"
+    path.write_bytes(GOOD)
+    ran = run("validate", path)
+    assert (ran.status, ran.text.count("\n")) == (0, 1)
+    assert "\x1b" not in ran.text
+
+
+def test_results_are_valid_documents_of_their_own(tmp_path: Path) -> None:
+    ran = run("validate", tmp_path / "absent", "--output", "json")
+    assert ran.document["documents"] == []
+    assert json.loads(ran.out)["ok"] is False
