@@ -7,7 +7,6 @@ commands out of logs (``::set-output``, ``##[command]``, ``##vso[task]``).
 
 from __future__ import annotations
 
-import html as _html
 import re
 
 LIMIT = 1024
@@ -76,7 +75,9 @@ def markdown(text: str) -> str:
 
 def html(text: str) -> str:
     """Return outside text escaped for HTML, attribute values included."""
-    return _html.escape(escape(text), quote=True)
+    from html import escape as escape_html
+
+    return escape_html(escape(text), quote=True)
 
 
 def plural(count: int, singular: str, many: str = "") -> str:

@@ -31,6 +31,7 @@ class Connections:
         self._early: dict[str, EarlySockets] = {}
         self._contexts: TlsContexts | None = None
         self._clients: dict[tuple[str, str, int | None], httpx.Client] = {}
+        self._closed = False
         self._lock = threading.Lock()
 
     def begin(self, origin: str, count: int) -> None:
@@ -67,6 +68,8 @@ class Connections:
         """Return the client for a URL's origin. Raises `InputError` for TLS files or proxies that cannot be used."""
         origin = (url.scheme, url.host, url.port)
         with self._lock:
+            if self._closed:
+                raise RuntimeError("the connections of this run are closed")
             if origin not in self._clients:
                 self._clients[origin] = self._make(url)
             return self._clients[origin]
@@ -74,6 +77,7 @@ class Connections:
     def close(self) -> None:
         """Close all connections."""
         with self._lock:
+            self._closed = True
             clients, self._clients = list(self._clients.values()), {}
         for client in clients:
             client.close()
@@ -85,12 +89,9 @@ class Connections:
 
         import httpx
 
-        from manifestctl.transport.proxies import proxy_for
-
-        port = url.port or (443 if url.scheme == "https" else 80)
         return httpx.Client(
-            verify=self._context(url),
-            proxy=proxy_for(url.scheme, url.host, port, self._runtime.environ),
+            verify=self._context(url.scheme, url.netloc.decode("ascii")),
+            proxy=self._proxy(url),
             trust_env=False,
             timeout=httpx.Timeout(self._settings.read_timeout, connect=self._settings.connect_timeout, pool=None),
             limits=httpx.Limits(max_connections=None, max_keepalive_connections=self._settings.concurrency),
@@ -99,12 +100,26 @@ class Connections:
             cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
         )
 
-    def _context(self, url: httpx.URL) -> ssl.SSLContext:
+    def _proxy(self, url: httpx.URL) -> httpx.Proxy | None:
+        import httpx
+
+        from manifestctl.transport.proxies import proxy_for
+
+        port = url.port or (443 if url.scheme == "https" else 80)
+        proxy = proxy_for(url.scheme, url.host, port, self._runtime.environ)
+        if proxy is None:
+            return None
+        # The connection to the proxy itself is verified as any other; left to httpx it would be by its own authorities.
+        target = httpx.URL(proxy)
+        context = self._context("https", target.netloc.decode("ascii")) if target.scheme == "https" else None
+        return httpx.Proxy(proxy, ssl_context=context)
+
+    def _context(self, scheme: str, host: str) -> ssl.SSLContext:
         from manifestctl.transport.tls import TlsContexts, no_tls_context
 
-        if url.scheme != "https":
+        if scheme != "https":
             return no_tls_context()
         if self._contexts is None:
             self._contexts = TlsContexts(self._settings, self._runtime)
-        host = url.netloc.decode("ascii")
         return self._contexts.context(host, identity=host in self._homes)
+
