@@ -58,6 +58,8 @@ class Ground:
             stack.enter_context(self.proxies)
             certificates = make_certificates(self.root / "certificates")
             tokens = stack.enter_context(DistantTokenServer(certificates, {USER: self._password}))
+            # The second is what buildx, which POSTs, reads.
+            tokens.auth.token_fields = ("token", "access_token")
             tokens.proxy_port = self.proxies.open(TOKEN_PROXY, tokens.port)
             plain = stack.enter_context(RealRegistry(self.root / "plain"))
             (self.root / "guarded").mkdir()

@@ -97,7 +97,7 @@ def _run_one(command: list[str], environment: dict[str, str], directory: Path, o
         cwd=directory,
         start_new_session=True,
     )
-    # wait() with a time-out polls at intervals of up to 50 ms, far too coarse here: it waits without, and a timer kills.
+    # wait() with a time-out polls, at intervals of up to 50 ms, which is far too coarse: a timer kills instead.
     watchdog = threading.Timer(RUN_SECONDS, _kill, (process.pid,))
     watchdog.daemon = True
     watchdog.start()

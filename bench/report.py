@@ -17,12 +17,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """One set of conditions, under which all tools are measured side by side; ``rtt`` is in milliseconds."""
+    """One set of conditions, under which all tools are measured side by side.
+
+    ``rtt`` is in milliseconds. Each tool is run ``repeat`` times; with ``insist`` those too that take long.
+    """
 
     rtt: float
     children: int
     bearer: bool
     repeat: int
+    insist: bool
 
     def __str__(self) -> str:
         """Return it as a heading."""
@@ -67,7 +71,7 @@ BUDGETS = (
     Budget(80, 2, EVERY_PEER, 1.0),
 )
 
-COLUMNS = ("tool", "median", "min", "max", "ratio", "requests", "connections", "tls", "401", "tokens")
+COLUMNS = ("tool", "runs", "median", "min", "max", "ratio", "requests", "connections", "tls", "401", "tokens")
 
 
 def table(result: Result) -> str:
@@ -80,6 +84,7 @@ def table(result: Result) -> str:
         rows.append(
             (
                 tool,
+                str(len(samples)),
                 *(f"{seconds * 1000:.0f} ms" for seconds in (statistics.median(times), min(times), max(times))),
                 "-" if ratio is None or tool == MANIFESTCTL else f"{ratio:.2f}",
                 _spread(sample.requests for sample in samples),
@@ -90,7 +95,7 @@ def table(result: Result) -> str:
             )
         )
     widths = [max(len(row[column]) for row in rows) for column in range(len(COLUMNS))]
-    lines = [f"{result.cell}, {result.cell.repeat} runs each"]
+    lines = [str(result.cell)]
     for tool, *figures in rows:
         padded = (figure.rjust(width) for figure, width in zip(figures, widths[1:], strict=True))
         lines.append("  ".join(("", tool.ljust(widths[0]), *padded)))
@@ -158,15 +163,15 @@ def time_line(title: str, sample: Sample, rtt: float) -> str:
         rows.append((sent, f"{sent:7.1f}  {until}  {what}"))
     lines = [f"{title}: {end:.1f} ms", f"{'from':>7}  {'to':>7}  what"]
     lines += [line for _, line in sorted(rows)]
-    if rows:
-        first = min(at for at, _ in rows)
-        last = (
-            max((exchange.answered - start) * 1000 for exchange in sample.log.exchanges)
-            if sample.log.exchanges
-            else first
+    if sample.log.exchanges:
+        connected = min(at for at, _ in rows)
+        asked = (min(exchange.sent for exchange in sample.log.exchanges) - start) * 1000
+        answered = (max(exchange.answered for exchange in sample.log.exchanges) - start) * 1000
+        trips = f" or {(answered - connected) / rtt:.1f} round trips" if rtt else ""
+        lines.append(
+            f"first connection at {connected:.1f} ms, first request at {asked:.1f} ms; from the first connection to "
+            f"the last answer {answered - connected:.1f} ms{trips}; then {end - answered:.1f} ms to the exit"
         )
-        trips = f", {(last - first) / rtt:.1f} round trips" if rtt else ""
-        lines.append(f"start-up {first:.1f} ms, network {last - first:.1f} ms{trips}, exit {end - last:.1f} ms")
     return "\n".join(lines)
 
 

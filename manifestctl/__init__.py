@@ -79,7 +79,7 @@ _HOMES = {
     "validate": "validation",
 }
 
-__all__ = [  # noqa: RUF022 - sorted as the table above
+__all__ = [
     "CheckRequest",
     "Checked",
     "CreateRequest",

@@ -1,8 +1,8 @@
 """`dataclass`, made in less than half of the time.
 
 A run makes some seventy classes of values before its first request, and the standard decorator compiles six functions
-for each: in all a fifth of the start-up. Here ``__repr__``, ``__eq__`` and ``__hash__`` are the same three functions for
-all classes. Nothing else differs, and to type checkers it is the standard decorator.
+for each: in all a fifth of the start-up. Here ``__repr__``, ``__eq__`` and ``__hash__`` are the same three functions
+for all classes. Nothing else differs, and to type checkers it is the standard decorator.
 """
 
 from __future__ import annotations

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import re
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -30,6 +31,7 @@ COMMANDS = {
     "schema": "Print a JSON Schema.",
     "completion": "Print a shell completion script.",
 }
+_HELP = ("-h", "--help")
 _EPILOG = (
     "The options of a command can also be given as variables: MANIFESTCTL_OUTPUT for --output, and so on. "
     "Exit codes: 0 done, 1 a check failed, 2 bad usage, 3 not found, 4 denied, 5 unreachable, 6 integrity, 7 conflict, "
@@ -59,6 +61,8 @@ def _named(arguments: Sequence[str]) -> list[str]:
     for argument in left:
         if argument == "--version":
             return []
+        if argument in _HELP:
+            break
         if argument == "--output":
             next(left, None)
         elif not argument.startswith("-"):
@@ -74,7 +78,7 @@ def _app(commands: Sequence[str]) -> typer.Typer:
         pretty_exceptions_enable=False,
         add_completion=False,
         no_args_is_help=True,
-        context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+        context_settings={"help_option_names": list(_HELP), "max_content_width": 100},
     )
     app.callback()(_root)
     for name in commands:
@@ -91,14 +95,22 @@ def _show_usage_error(error: TyperException, arguments: Sequence[str]) -> None:
         return
     context: typer.Context | None = getattr(error, "ctx", None)
     text = " ".join(text.split()).replace("valid int range", "whole number")
-    message, _, suggestion = text.partition(" Did you mean ")
+    message, suggestion = _without_suggestion(text)
     message = message[:1].lower() + message[1:].rstrip(".") + _origin(error, context)
     named = " ".join((NAME, *_named(arguments))) if len(_named(arguments)) == 1 else NAME
     if named.endswith(" create"):
         message += "; nothing was published"
     usage = " ".join(context.get_usage().split()).removeprefix("Usage: ") + "; " if context is not None else ""
-    hint = f"{f'Did you mean {suggestion} ' * bool(suggestion)}{usage}'{named} -h' explains it."
+    hint = f"{suggestion}{usage}'{named} -h' explains it."
     typer.echo(f"error: {escape(message)}\n  hint: {escape(hint)}", err=True)
+
+
+def _without_suggestion(text: str) -> tuple[str, str]:
+    """Part a message of Typer's from the suggestion at its end, if there is one."""
+    match = re.search(r" (?:Did you mean (?P<one>.*)\?|\(Possible options: (?P<several>.*)\))$", text)
+    if match is None:
+        return text, ""
+    return text[: match.start()], f"Did you mean {match['one'] or match['several']}? "
 
 
 def _origin(error: TyperException, context: typer.Context | None) -> str:

@@ -114,9 +114,9 @@ def reach(session: Session, text: str, count: int) -> tuple[Stores, Location]:
 
 def target_location(session: Session, text: str) -> Location:
     """Parse the target; that a missing tag means ``latest`` is said."""
-    from manifestctl.model.location import parse_location
+    from manifestctl.model.location import check_target, parse_location
 
-    target = parse_location(text)
+    target = check_target(parse_location(text))
     if target.tag is None and target.digest is None:
         target = target.with_tag("latest")
         session.log.note(f"no tag given: using {target}")
@@ -155,14 +155,17 @@ def check_request(session: Session, target: Location, options: ImageOptions) -> 
 
 
 def _declared(texts: Sequence[str]) -> dict[str, Platform]:
+    from manifestctl.cli.quantities import given_by
     from manifestctl.model.platforms import Platform
 
     declared: dict[str, Platform] = {}
     for text in texts:
         image, equals, platform = text.rpartition("=")
         if not equals or not image:
-            raise InputError(f"--set-platform '{escape(text, 300)}' is not IMAGE=PLATFORM")
-        declared[image] = Platform.parse(platform)
+            hint = "Write the image as it is named in the command, e.g. :1.4-arm=linux/arm/v7."
+            raise InputError(f"--set-platform '{escape(text, 300)}' is not IMAGE=PLATFORM", hint=hint)
+        with given_by("--set-platform"):
+            declared[image] = Platform.parse(platform)
     return declared
 
 
@@ -171,18 +174,21 @@ def _annotations(texts: Sequence[str]) -> dict[str, str]:
 
     pairs = [pair(text, "--annotation") for text in texts]
     if len({key for key, _ in pairs}) != len(pairs):
-        raise InputError("--annotation gives the same key twice")
+        raise InputError("--annotation gives the same key twice", hint="Leave one of them out.")
     return dict(pairs)
 
 
 def _entry_annotation(text: str) -> tuple[Platform, str, str]:
+    from manifestctl.cli.quantities import given_by
     from manifestctl.model.platforms import Platform
 
     platform, equals, rest = text.partition("=")
     key, second, value = rest.partition("=")
     if not equals or not second or not key:
-        raise InputError(f"--entry-annotation '{escape(text, 300)}' is not PLATFORM=KEY=VALUE")
-    return Platform.parse(platform), key, value
+        hint = "Write linux/arm64=org.example.key=value."
+        raise InputError(f"--entry-annotation '{escape(text, 300)}' is not PLATFORM=KEY=VALUE", hint=hint)
+    with given_by("--entry-annotation"):
+        return Platform.parse(platform), key, value
 
 
 def image_members(members: Sequence[Member], attestations: Sequence[Any]) -> list[dict[str, Any]]:

@@ -9,7 +9,7 @@ import typer
 
 from manifestctl.cli import checking
 from manifestctl.cli.options import Common, Output, with_common
-from manifestctl.cli.session import Session, as_error, emit_bytes, error_member, run
+from manifestctl.cli.session import Session, emit_bytes, error_member, run
 from manifestctl.errors import InputError, InterruptedRun, ManifestctlError, PartialError
 from manifestctl.text import escape, plural
 from manifestctl.values import dataclass
@@ -138,7 +138,7 @@ def _create(session: Session, options: checking.ImageOptions, extra: _Extra) -> 
         ending.error = error
     except Exception as bug:
         # Whatever it was, the next step of the pipeline is told.
-        document = _document(session, _Ending(ending.target, error=as_error(bug))) | {"published": "unknown"}
+        document = _document(session, _Ending(ending.target, error=session.as_error(bug))) | {"published": "unknown"}
         files.write_report(document)
         if session.output is Output.json:
             session.emit_json(document)
@@ -176,14 +176,20 @@ def _fall_short(ending: _Ending, failed: list[str]) -> None:
 
 
 def _request(session: Session, target: Location, options: checking.ImageOptions, extra: _Extra) -> CreateRequest:
+    from manifestctl.cli.quantities import given_by
     from manifestctl.model.digest import Digest
+    from manifestctl.model.reference import check_tag
     from manifestctl.verbs.create import CreateRequest
     from manifestctl.verbs.publish import Guard
 
+    with given_by("--tag"):
+        tags = tuple(check_tag(tag) for tag in extra.tags)
+    with given_by("--expect"):
+        expect = Digest.parse(extra.expect) if extra.expect is not None else None
     return CreateRequest(
         check=checking.check_request(session, target, options),
-        tags=extra.tags,
-        guard=Guard(extra.no_overwrite, Digest.parse(extra.expect) if extra.expect is not None else None),
+        tags=tags,
+        guard=Guard(extra.no_overwrite, expect),
         dry_run=extra.dry_run,
     )
 

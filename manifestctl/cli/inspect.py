@@ -37,6 +37,7 @@ def inspect(
 
 
 def _inspect(session: Session, text: str, wanted: str | None, *, raw: bool, digest: bool) -> None:
+    from manifestctl.cli.quantities import given_by
     from manifestctl.model.location import parse_location
     from manifestctl.model.platforms import Platform
     from manifestctl.verbs.inspect import inspect as look
@@ -45,7 +46,8 @@ def _inspect(session: Session, text: str, wanted: str | None, *, raw: bool, dige
     if raw and digest:
         raise InputError("--raw and --digest are both given", hint="Choose what is to be printed.")
     location = parse_location(text)
-    platform: Platform | None = Platform.parse(wanted) if wanted is not None else None
+    with given_by("--platform"):
+        platform: Platform | None = Platform.parse(wanted) if wanted is not None else None
     policy = session.policy()
     session.say_what_is_meant(location)
     with session.open_stores() as stores:

@@ -15,9 +15,11 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from types import FrameType
 
+    from manifestctl.runtime import Cancel
+
 _BUG = 70
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
-_GRACE = 1.5
+_GRACE, _TICK = 1.5, 0.25
 
 
 def main() -> NoReturn:
@@ -25,8 +27,7 @@ def main() -> NoReturn:
     # Start-up makes many objects and hardly any garbage; looking for it costs 5 % of the time.
     gc.set_threshold(100_000, 20, 100)
     try:
-        for signum in _SIGNALS:
-            signal.signal(signum, _interrupt)
+        _listen()
         _mend_streams()
         _exit(status(sys.argv[1:]))
     except InterruptedRun as error:
@@ -50,6 +51,9 @@ def status(arguments: Sequence[str]) -> int:
         _say(f"error: {error.message}", f"  hint: {error.hint}" if error.hint else "")
         return error.exit_code
     except Exception as error:  # noqa: BLE001 - the last line of defence
+        if (cancel := _cancel()) is not None:
+            # An interruption in the middle of a lock can come out as something else.
+            cancel.check()
         _report_bug(error)
         return _BUG
 
@@ -66,6 +70,20 @@ def _mend_streams() -> None:
             stream.reconfigure(errors="backslashreplace")
 
 
+def _listen() -> None:
+    """Catch the signals that end a run, and hear them soon."""
+    for signum in _SIGNALS:
+        signal.signal(signum, _interrupt)
+    if hasattr(signal, "setitimer"):
+        # A signal that comes just before this thread begins to wait does not wake it; the next tick does.
+        signal.signal(signal.SIGALRM, _tick)
+        signal.setitimer(signal.ITIMER_REAL, _TICK, _TICK)
+
+
+def _tick(signum: int, frame: FrameType | None) -> None:
+    del signum, frame
+
+
 def _interrupt(signum: int, frame: FrameType | None) -> None:
     del frame
     # A second signal is not caught any more.
@@ -77,13 +95,16 @@ def _interrupt(signum: int, frame: FrameType | None) -> None:
         # The exception below may be lost in a place where exceptions are ignored, or a report may be for a pipe that
         # nobody reads.
         signal.signal(signal.SIGALRM, lambda *_: _die(signum))
-        signal.setitimer(signal.ITIMER_REAL, _GRACE)
-    # Imported by name it could be the very module whose import was interrupted.
-    session = sys.modules.get("manifestctl.cli.session")
-    cancel = getattr(session, "CANCEL", None)
-    if cancel is not None:
+        signal.setitimer(signal.ITIMER_REAL, _GRACE, _TICK)
+    if (cancel := _cancel()) is not None:
         cancel.set(signum)
     raise InterruptedRun(signum)
+
+
+def _cancel() -> Cancel | None:
+    """Return what stops the run's threads, if there is a run yet."""
+    # Imported by name it could be the very module whose import is interrupted.
+    return getattr(sys.modules.get("manifestctl.cli.session"), "CANCEL", None)
 
 
 def _forget(what: object) -> None:

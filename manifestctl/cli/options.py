@@ -135,11 +135,14 @@ def _given_early(ctx: typer.Context) -> dict[str, Any]:
 
 def settings(common: Common, environ: Mapping[str, str]) -> TransportSettings:
     """Return the `TransportSettings` that the options ask for; raises `InputError`."""
-    from manifestctl.cli.quantities import duration
+    from manifestctl.cli.quantities import duration, given_by
     from manifestctl.transport.certs_d import certs_directories
     from manifestctl.transport.settings import TransportSettings
 
-    timeout = duration(common.timeout)
+    with given_by("--timeout"):
+        timeout = duration(common.timeout)
+    with given_by("--retry-deadline"):
+        deadline = duration(common.retry_deadline)
     if timeout <= 0:
         raise InputError("--timeout must be more than 0", hint="Write 90s, 10m or 1h30m.")
     return TransportSettings(
@@ -154,6 +157,6 @@ def settings(common: Common, environ: Mapping[str, str]) -> TransportSettings:
         connect_timeout=min(10.0, timeout),
         read_timeout=timeout,
         retries=common.retries,
-        retry_deadline=duration(common.retry_deadline),
+        retry_deadline=deadline,
         concurrency=common.concurrency,
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from typing import TYPE_CHECKING
 
@@ -10,7 +11,7 @@ from manifestctl.model.platforms import Platform
 from manifestctl.text import escape
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
 _DURATION = re.compile(r"(?:(\d+)h)?(?:(\d+)m)?(?:(\d+(?:\.\d+)?)s)?", re.ASCII)
 _SECONDS = re.compile(r"\d+(?:\.\d+)?", re.ASCII)
@@ -30,6 +31,15 @@ def duration(text: str) -> float:
     return total
 
 
+@contextlib.contextmanager
+def given_by(option: str) -> Iterator[None]:
+    """Let an `InputError` about a value begin with the option that the value was given by."""
+    try:
+        yield
+    except InputError as error:
+        raise InputError(f"{option}: {error.message}", hint=error.hint) from error
+
+
 def platforms(texts: Iterable[str], option: str) -> tuple[Platform, ...]:
     """Parse platforms given by repeated options or with commas, each once; raises `InputError`."""
     found: dict[Platform, None] = {}
@@ -40,7 +50,8 @@ def platforms(texts: Iterable[str], option: str) -> tuple[Platform, ...]:
             raise InputError(
                 f"{option} '{escape(text, 80)}' names no platform", hint="Write os/arch, e.g. linux/amd64."
             )
-        found |= dict.fromkeys(Platform.parse(name) for name in names)
+        with given_by(option):
+            found |= dict.fromkeys(Platform.parse(name) for name in names)
     return tuple(found)
 
 
@@ -48,5 +59,5 @@ def pair(text: str, option: str) -> tuple[str, str]:
     """Split ``KEY=VALUE`` at the first ``=``; raises `InputError`."""
     key, equals, value = text.partition("=")
     if not equals or not key:
-        raise InputError(f"{option} '{escape(text, 200)}' is not KEY=VALUE")
+        raise InputError(f"{option} '{escape(text, 200)}' is not KEY=VALUE", hint="Write org.example.key=value.")
     return key, value

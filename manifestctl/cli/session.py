@@ -92,9 +92,10 @@ class Session:
 
     def say_what_is_meant(self, location: Location) -> None:
         """Say what a location without tag and digest means."""
-        from manifestctl.model.location import LayoutLocation
+        from manifestctl.model.location import ArchiveLocation, LayoutLocation
 
-        if location.tag is None and location.digest is None:
+        # Of an archive without a name only the one image can be meant, else it is an error that lists them.
+        if location.tag is None and location.digest is None and not isinstance(location, ArchiveLocation):
             layout = isinstance(location, LayoutLocation)
             meant = f"the only image in {location}, or its tag latest" if layout else f"{location}:latest"
             self.log.note(f"no tag given: using {meant}")
@@ -109,6 +110,15 @@ class Session:
 
         known = {*RULES, *DOCUMENT_RULES}
         return Policy(check_rule_names(self.common.allow or (), known), check_rule_names(self.common.deny or (), known))
+
+    def as_error(self, bug: Exception) -> ManifestctlError:
+        """Return the error that documents show for a bug; what is printed for people says more."""
+        try:
+            # An interruption in the middle of a lock can come out as something else.
+            self.runtime.cancel.check()
+        except InterruptedRun as interrupted:
+            return interrupted
+        return ManifestctlError(f"this is a bug in manifestctl: {type(bug).__name__}", hint="See the error output.")
 
     def document(self, findings: Iterable[Finding], exit_code: int, **members: Any) -> dict[str, Any]:
         """Return the JSON result of this command: what all have, then its own members."""
@@ -187,13 +197,8 @@ def run(command: str, common: Common, body: Callable[[Session], None]) -> NoRetu
     except ManifestctlError as error:
         session.fail(error)
     except Exception as bug:
-        session.tell(as_error(bug))
+        session.tell(session.as_error(bug))
         raise
-
-
-def as_error(bug: Exception) -> ManifestctlError:
-    """Return the error that documents show for a bug; what is printed for people says more."""
-    return ManifestctlError(f"this is a bug in manifestctl: {type(bug).__name__}", hint="See the error output.")
 
 
 def error_member(error: ManifestctlError | None) -> dict[str, str] | None:

@@ -1,6 +1,6 @@
-"""Where an image is: in a registry, or in an OCI image layout directory.
+"""Where an image is: in a registry, in an OCI image layout directory, or in an archive file.
 
-Both kinds answer to the same names: ``store`` (what a store is bound to), ``tag``, ``digest``, ``selector``,
+All kinds answer to the same names: ``store`` (what a store is bound to), ``tag``, ``digest``, ``selector``,
 ``with_tag``, ``with_digest``.
 """
 
@@ -18,7 +18,16 @@ from manifestctl.values import dataclass
 
 _LAYOUT = "oci:"
 # Names of places that a reference must not be mistaken for.
-_OTHER_PLACES = ("oci-archive:", "docker-archive:", "docker-daemon:")
+_OTHER_PLACES = ("docker-daemon:",)
+_DOCKER_ARCHIVE = "docker-archive:"
+_ARCHIVES = ("oci-archive:", _DOCKER_ARCHIVE)
+# A file's name ends at the first colon behind what archives are called, and if it is called something else, at the
+# first colon that does not follow the letter of a drive.
+_ARCHIVE_FILE = re.compile(
+    r".*?\.(?:tar(?:\.gz|\.zst)?|tgz|tzst)(?=$|:|@(?:sha\d+|blake\d+[a-z]?):)", re.IGNORECASE | re.DOTALL
+)
+_OTHER_FILE = re.compile(r"(?:[A-Za-z]:(?=[/\\]))?[^:]*", re.DOTALL)
+_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.:/+-]{0,511}")
 # What stands alone or after "@" and is meant as a digest, however malformed: a directory's name may hold an "@", and
 # "web:0f3c…" (a tag made of a commit) is a reference.
 _DIGEST = re.compile(r"(?:sha\d+|blake\d+[a-z]?):[^:/\\]*", re.ASCII)
@@ -76,6 +85,68 @@ class LayoutLocation:
         return f"{self.store}{tag}" + (f"@{self.digest}" if self.digest else "")
 
 
+@dataclass(frozen=True, slots=True)
+class ArchiveLocation:
+    """An image in an archive file: ``oci-archive:FILE[:NAME][@DIGEST]`` or ``docker-archive:FILE[:NAME][@DIGEST]``.
+
+    ``tag`` is a name by which the archive knows the image, in full or short, a tag, or an image's id. The scheme says
+    which is meant where a file is both kinds of archive.
+    """
+
+    scheme: str
+    path: str
+    tag: str | None = None
+    digest: Digest | None = None
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Parse a location with its scheme; raises `InputError`."""
+        scheme, _, rest = text.partition(":")
+        digest = None
+        head, at, tail = rest.rpartition("@")
+        if at and _DIGEST.fullmatch(tail):
+            rest, digest = head, Digest.parse(tail)
+        match = _ARCHIVE_FILE.match(rest) or _OTHER_FILE.match(rest)
+        path = match.group() if match is not None else ""
+        name = rest[len(path) + 1 :] if len(path) < len(rest) else None
+        if not path or "\0" in path:
+            raise InputError(f"'{escape(text, 300)}' names no file", hint=f"Write {scheme}:FILE or {scheme}:FILE:NAME.")
+        if name is not None and not _NAME.fullmatch(name):
+            raise InputError(
+                f"'{escape(text, 300)}': '{escape(name, 200)}' is not the name of an image",
+                hint=f"What follows '{escape(path, 200)}:' is a name, a tag or an id that the archive has.",
+            )
+        return cls(scheme, path, name, digest)
+
+    @property
+    def is_docker(self) -> bool:
+        """Tell whether what ``docker save`` writes is meant first."""
+        return self.store.startswith(_DOCKER_ARCHIVE)
+
+    @property
+    def selector(self) -> str:
+        """What the archive is asked for: the digest, else the name, else ``""``: its only image."""
+        return str(self.digest) if self.digest else self.tag or ""
+
+    @property
+    def store(self) -> str:
+        """The file as text: what a store is bound to."""
+        return f"{self.scheme}:{self.path}"
+
+    def with_tag(self, tag: str | None) -> Self:
+        """Return the same file with this name and no digest."""
+        return replace(self, tag=tag, digest=None)
+
+    def with_digest(self, digest: Digest) -> Self:
+        """Return the same file with this digest and no name."""
+        return replace(self, tag=None, digest=digest)
+
+    def __str__(self) -> str:
+        """Return the canonical form."""
+        tag = f":{self.tag}" if self.tag is not None else ""
+        return f"{self.store}{tag}" + (f"@{self.digest}" if self.digest else "")
+
+
 def _canonical(path: str) -> str:
     # ".." stays: with links on the way it is not what it seems.
     root = "/" if path.startswith("/") else ""
@@ -85,13 +156,15 @@ def _canonical(path: str) -> str:
     return root + "/".join(parts) + ("/" if parts[-1].rfind(":") > parts[-1].rfind("\\") else "")
 
 
-Location = Reference | LayoutLocation
+Location = Reference | LayoutLocation | ArchiveLocation
 
 
 def parse_location(text: str) -> Location:
     """Parse a location that a user typed; raises `InputError`."""
     if text.startswith(_LAYOUT):
         return LayoutLocation.parse(text.removeprefix(_LAYOUT))
+    if text.startswith(_ARCHIVES):
+        return ArchiveLocation.parse(text)
     for place in _OTHER_PLACES:
         if text.startswith(place):
             raise InputError(
@@ -101,11 +174,22 @@ def parse_location(text: str) -> Location:
     return Reference.parse(text)
 
 
+def check_target(target: Location) -> Location:
+    """Return where a list is to be written; raises `InputError` for an archive."""
+    if isinstance(target, ArchiveLocation):
+        raise InputError(
+            f"'{escape(str(target), 300)}': an archive cannot be used here, as the target of a list",
+            hint="Name a registry, or an OCI layout as oci:DIR:TAG.",
+        )
+    return target
+
+
 def parse_child(text: str, target: Location) -> Location:
     """Parse a child of a list, which may be given relative to the target: ``:tag``, ``@digest``, or a bare digest.
 
-    Raises `InputError`.
+    Raises `InputError`, also if what is named is in an archive.
     """
+    check_target(target)
     if text.startswith(":"):
         tag, at, digest = text[1:].partition("@")
         located = target.with_tag(check_tag(tag))
@@ -114,4 +198,10 @@ def parse_child(text: str, target: Location) -> Location:
         return target.with_digest(Digest.parse(text[1:]))
     if _DIGEST.fullmatch(text):
         return target.with_digest(Digest.parse(text))
-    return parse_location(text)
+    location = parse_location(text)
+    if isinstance(location, ArchiveLocation):
+        raise InputError(
+            f"'{escape(text, 300)}': an image in an archive cannot be used here, as part of a list",
+            hint="Push it first.",
+        )
+    return location

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Self
 
-from manifestctl.model.location import LayoutLocation
+from manifestctl.model.location import ArchiveLocation, LayoutLocation
+from manifestctl.model.reference import Reference
 from manifestctl.transport.meter import Meter
 
 if TYPE_CHECKING:
@@ -12,8 +13,8 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from manifestctl.model.location import Location
-    from manifestctl.model.reference import Reference
     from manifestctl.runtime import Runtime
+    from manifestctl.stores.archive import ArchiveStore
     from manifestctl.stores.base import Store
     from manifestctl.transport.client import Exchanger, RegistryClient
     from manifestctl.transport.connections import Connections
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
 
 class Stores:
-    """Opens stores, one object for each repository or directory, and closes their connections; a context manager.
+    """Opens stores, one object for each repository, directory or archive, and closes them; a context manager.
 
     ``credentials`` makes the source of credentials when the first registry needs it, so that a layout needs none.
     """
@@ -42,6 +43,7 @@ class Stores:
         self._exchanger: Exchanger | None = None
         self._clients: dict[str, RegistryClient] = {}
         self._stores: dict[str, Store] = {}
+        self._archives: list[ArchiveStore] = []
 
     @classmethod
     def of_system(cls, runtime: Runtime, settings: TransportSettings | None = None) -> Self:
@@ -60,9 +62,13 @@ class Stores:
         return cls(settings, credentials, runtime)
 
     def __call__(self, location: Location, *, write: bool = False) -> Store:
-        """Return the store of a location; see `OpenStore`."""
-        if not isinstance(location, LayoutLocation):
+        """Return the store of a location; see `OpenStore`. An archive that is to be written raises `DeniedError`."""
+        if isinstance(location, Reference):
             self._client(location.registry).authorizer.want(location.repository, write=write)
+        elif isinstance(location, ArchiveLocation) and write:
+            from manifestctl.stores.archive import read_only
+
+            raise read_only(location.store)
         if location.store not in self._stores:
             self._stores[location.store] = self._make(location)
         return self._stores[location.store]
@@ -73,7 +79,7 @@ class Stores:
         What comes before the first request then costs no more than the connections do. Raises `InputError` for options
         or variables that cannot be used.
         """
-        if not isinstance(location, LayoutLocation):
+        if isinstance(location, Reference):
             self._reached().begin(self._origin(location.registry), count)
 
     def __enter__(self) -> Self:
@@ -83,7 +89,9 @@ class Stores:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Close all connections."""
+        """Close all connections and archives."""
+        for archive in self._archives:
+            archive.close()
         if self._connections is not None:
             self._connections.close()
 
@@ -92,6 +100,11 @@ class Stores:
             from manifestctl.stores.layout import LayoutStore
 
             return LayoutStore(location)
+        if isinstance(location, ArchiveLocation):
+            from manifestctl.stores.archive import ArchiveStore
+
+            self._archives.append(ArchiveStore.at(location, self.runtime))
+            return self._archives[-1]
         return self._registry(location)
 
     def _registry(self, reference: Reference) -> Store:

@@ -106,6 +106,11 @@ class Authorizer:
                 if used.credential is not None:
                     self._worked.add(used.credential)
 
+    def hear(self, headers: list[str]) -> None:
+        """Hear that a challenge was made, before it is answered: who has sent nothing yet need not provoke it again."""
+        if self._challenge is None:
+            self._challenge = choose(parse(headers))
+
     def answer(self, repository: str, headers: list[str], used: Authorization | None) -> bool:
         """Answer a 401; returns whether to send the request again. ``headers`` are its WWW-Authenticate."""
         with self._lock:

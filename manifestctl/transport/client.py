@@ -248,6 +248,7 @@ class RegistryClient:
             raw = self._exchanger.open(request, url, used)
             final = _Final(request, raw, used, away="" if at_home else _netloc(url))
             if at_home and self._may_be_refusal(final):
+                self.authorizer.hear(raw.headers.get_list("www-authenticate"))
                 final = replace(final, body=self._exchanger.read(raw, request, BODY_LIMIT))
                 if challenges == _MAX_CHALLENGES or not self._renewed(final):
                     return final

@@ -122,4 +122,3 @@ class Connections:
         if self._contexts is None:
             self._contexts = TlsContexts(self._settings, self._runtime)
         return self._contexts.context(host, identity=host in self._homes)
-

@@ -1,8 +1,8 @@
 """TCP connections that are opened while Python still imports the HTTP library.
 
 A round trip to a registry takes about as long as that import, so the first connections are under way before there is
-anybody to use them. A connection that could not be opened this way is opened in the ordinary way when it is needed, which
-is also where its error is reported.
+anybody to use them. A connection that could not be opened this way is opened in the ordinary way when it is needed,
+which is also where its error is reported.
 """
 
 from __future__ import annotations
@@ -32,18 +32,22 @@ class EarlySockets:
         self._started.start()
 
     def take(self, timeout: float) -> socket.socket | None:
-        """Return a socket once it is connected; None if there is none left or it failed. Waits ``timeout`` seconds at most."""
+        """Return a socket once it is connected; None if there is none left or it failed.
+
+        Raises `TimeoutError` if it is not connected after ``timeout`` more seconds: the host does not answer.
+        """
         self._started.join(timeout)
         with self._lock:
             if not self._sockets:
                 return None
             taken = self._sockets.pop(0)
-        with contextlib.suppress(OSError):
-            _, writable, _ = select.select([], [taken], [], timeout)
-            if writable and taken.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) == 0:
-                taken.setblocking(True)
-                return taken
+        _, writable, _ = select.select([], [taken], [], timeout)
+        if writable and taken.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) == 0:
+            taken.setblocking(True)
+            return taken
         taken.close()
+        if not writable:
+            raise TimeoutError("timed out")
         return None
 
     def close(self) -> None:
@@ -76,7 +80,7 @@ def adopt(client: httpx.Client, early: EarlySockets) -> None:
     known to be, nothing is adopted and nothing is lost but time.
     """
     try:
-        from httpcore import SyncBackend
+        from httpcore import ConnectTimeout, SyncBackend
         from httpcore._backends.sync import SyncStream
 
         pool: Any = client._transport._pool  # type: ignore[attr-defined]  # noqa: SLF001 - see the docstring
@@ -94,7 +98,10 @@ def adopt(client: httpx.Client, early: EarlySockets) -> None:
             local_address: str | None = None,
             socket_options: Iterable[Any] | None = None,
         ) -> NetworkStream:
-            taken = early.take(timeout or 10.0)
+            try:
+                taken = early.take(timeout or 10.0)
+            except TimeoutError as error:
+                raise ConnectTimeout(str(error)) from error
             if taken is not None:
                 return SyncStream(taken)
             return ordinary.connect_tcp(host, port, timeout, local_address, socket_options)

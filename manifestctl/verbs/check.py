@@ -122,16 +122,16 @@ def check(request: CheckRequest, open_store: OpenStore, runtime: Runtime) -> Che
     try:
         stores = [open_store(image.location) for image in request.images]
         with Pool(request.concurrency, runtime.cancel) as pool:
-            examine(checked, stores, pool)
-            checked.findings += list_findings(checked) + schema_findings(checked)
+            composed = examine(checked, stores, pool)
+            checked.findings += list_findings(checked, composed) + schema_findings(checked)
     except ManifestctlError as error:
         checked.error = error
     checked.findings = request.policy.apply(checked.findings)
     return checked
 
 
-def examine(checked: Checked, stores: Sequence[Store], pool: Pool) -> None:
-    """Read the images and judge them; findings go into ``checked``, the user's policy not applied yet.
+def examine(checked: Checked, stores: Sequence[Store], pool: Pool) -> Composed:
+    """Read the images, judge them, and compose their list; findings go into ``checked``, no policy applied yet.
 
     Raises `NotFoundError` if the registry says that the target's repository does not exist.
     """
@@ -146,10 +146,11 @@ def examine(checked: Checked, stores: Sequence[Store], pool: Pool) -> None:
     _check_repository(request, gathered)
     digests = {str(member.manifest.digest) for member in gathered.members}
     kept = [item for item in gathered.attestations if not item.subject or item.subject in digests]
-    checked.composed = compose(gathered.members, kept, request.wording)
-    checked.findings += checked.composed.findings
+    composed = checked.composed = compose(gathered.members, kept, request.wording)
+    checked.findings += composed.findings
     if request.depth == "blobs":
         checked.findings += _blobs(checked.members, kept, {store.name: store for store in stores}, pool)
+    return composed
 
 
 def _check_repository(request: CheckRequest, gathered: Gathered) -> None:
@@ -237,13 +238,10 @@ def schema_findings(checked: Checked) -> list[Finding]:
     return findings
 
 
-def list_findings(checked: Checked) -> list[Finding]:
+def list_findings(checked: Checked, composed: Composed) -> list[Finding]:
     """Check the composed list against its JSON Schema and the rules of documents; errors stop a publish."""
     from manifestctl.validation import kind_of_media_type, validate
 
-    composed = checked.composed
-    if composed is None:
-        return []
     members = {member.manifest.digest: member for member in checked.members}
     findings = []
     for finding in validate(

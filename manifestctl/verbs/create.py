@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Literal
 
 from manifestctl.errors import (
     InputError,
-    InterruptedRun,
     ManifestctlError,
     MissingContentError,
     PartialError,
@@ -20,7 +19,7 @@ from manifestctl.values import dataclass
 from manifestctl.verbs import rules
 from manifestctl.verbs.check import Checked, CheckRequest, examine, list_findings, schema_findings
 from manifestctl.verbs.gather import Member
-from manifestctl.verbs.publish import Guard, Published, TagState, order_tags, publish_tag, read_tag
+from manifestctl.verbs.publish import Guard, Published, TagState, order_tags, publish_tags, read_tag
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -30,7 +29,7 @@ if TYPE_CHECKING:
     from manifestctl.model.finding import Finding
     from manifestctl.parallel import Future
     from manifestctl.runtime import Runtime
-    from manifestctl.stores.base import OpenStore, Store
+    from manifestctl.stores.base import Content, OpenStore, Store
     from manifestctl.verbs.compose import Composed
     from manifestctl.verbs.gather import Attestation
 
@@ -141,31 +140,32 @@ def _run(created: Created, open_store: OpenStore, runtime: Runtime) -> None:
     with Pool(request.check.concurrency, runtime.cancel) as pool:
         reads = [(name, pool.submit(lambda name: read_tag(store, name), name)) for name in names]
         try:
-            examine(checked, stores, pool)
+            composed = examine(checked, stores, pool)
             created.tags = [TagState(name) for name in names]
-            _look_at_tags(created, reads, store)
-            checked.findings += list_findings(checked)
+            _look_at_tags(created, composed.content, reads, store)
+            checked.findings += list_findings(checked, composed)
         finally:
             checked.findings = request.check.policy.apply(checked.findings)
         later = None if request.check.policy.deny else pool.submit(schema_findings, checked)
         if later is None:
             checked.findings += request.check.policy.apply(schema_findings(checked))
         if created.ok and not request.dry_run:
-            _publish(created, store, runtime)
+            _publish(created, composed.content, store, runtime)
         if later is not None:
             checked.findings += request.check.policy.apply(later.result())
     created.finished = True
 
 
-def _look_at_tags(created: Created, reads: Sequence[tuple[str, Future[Digest | None]]], store: Store) -> None:
+def _look_at_tags(
+    created: Created, content: Content, reads: Sequence[tuple[str, Future[Digest | None]]], store: Store
+) -> None:
     """Note what each tag holds, and find those that may not be overwritten or cannot be read."""
     for state, (name, read) in zip(created.tags, reads, strict=True):
         where = f"{store.name}:{name}"
         guard = _guard(created, state)
         try:
             state.old = state.now = read.result()
-            if created.composed is not None:
-                guard.check(state, created.composed.content, where)
+            guard.check(state, content, where)
         except ManifestctlError as error:
             if error.category not in _TAG_RULES:
                 raise
@@ -184,27 +184,18 @@ def _look_at_tags(created: Created, reads: Sequence[tuple[str, Future[Digest | N
 
 
 def _guard(created: Created, state: TagState) -> Guard:
-    """Return the guard of a tag; what ``--expect`` says is about the target's own tag alone."""
-    guard = created.request.guard
     own = created.request.check.target.tag or DEFAULT_TAG
-    return guard if state.tag == own or guard.expect is None else Guard(no_overwrite=guard.no_overwrite)
+    return created.request.guard.for_tag(own=state.tag == own)
 
 
-def _publish(created: Created, store: Store, runtime: Runtime) -> None:
-    composed = created.composed
-    if composed is None:
-        return
-    for state in created.tags:
-        try:
-            publish_tag(store, composed.content, state, _guard(created, state), runtime)
-        except InterruptedRun:
-            raise
-        except ManifestctlError as error:
-            if isinstance(error, MissingContentError):
-                created.checked.findings += _unknown_children(created, error)
-            if state is created.tags[0]:
-                raise
-            raise PartialError(_partial(created, state, error), hint=error.hint) from error
+def _publish(created: Created, content: Content, store: Store, runtime: Runtime) -> None:
+    try:
+        publish_tags(store, content, created.tags, lambda state: _guard(created, state), runtime)
+    except ManifestctlError as error:
+        cause = error.__cause__ if isinstance(error, PartialError) else error
+        if isinstance(cause, MissingContentError):
+            created.checked.findings += _unknown_children(created, cause)
+        raise
 
 
 def _unknown_children(created: Created, error: MissingContentError) -> list[Finding]:
@@ -225,21 +216,3 @@ def _unknown_children(created: Created, error: MissingContentError) -> list[Find
         )
         for digest, item in unknown.items()
     ]
-
-
-def _partial(created: Created, failed: TagState, error: ManifestctlError) -> str:
-    """Say which tags hold the list now and which do not, with old and new digests."""
-    tried = created.tags[: created.tags.index(failed)]
-    words = [
-        f"{state.tag} moved from {state.old or 'nothing'} to {state.now}"
-        if state.moved == "true"
-        else f"{state.tag} holds {state.now} as before"
-        for state in tried
-    ]
-    old, now = failed.old or "nothing", failed.now or "nothing"
-    if failed.moved == "unknown":
-        words.append(f"{failed.tag} held {old}, and what it holds now is not known")
-    else:
-        words.append(f"{failed.tag} did not move: it held {old} and holds {now}")
-    words += [f"{state.tag} was not tried and holds {state.old or 'nothing'}" for state in created.tags[len(words) :]]
-    return f"{error.message}; the tags now: {'; '.join(words)}"

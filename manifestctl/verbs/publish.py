@@ -14,6 +14,7 @@ from manifestctl.errors import (
     ManifestctlError,
     MissingContentError,
     NotFoundError,
+    PartialError,
     UnreachableError,
 )
 from manifestctl.events import Noted
@@ -23,7 +24,7 @@ from manifestctl.text import escape
 from manifestctl.values import dataclass
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from manifestctl.model.digest import Digest
     from manifestctl.runtime import Runtime
@@ -84,6 +85,10 @@ class Guard:
         """Tell whether there is anything to guard."""
         return self.no_overwrite or self.expect is not None
 
+    def for_tag(self, *, own: bool) -> Guard:
+        """Return the guard of a tag: what ``--expect`` says is about the target's own tag alone."""
+        return self if own or self.expect is None else Guard(no_overwrite=self.no_overwrite)
+
     def condition(self) -> OnlyIf | None:
         """Return the condition to send with the write."""
         return OnlyIf(None if self.no_overwrite else self.expect) if self.any else None
@@ -137,6 +142,47 @@ def publish_tag(store: Store, content: Content, state: TagState, guard: Guard, r
         state.moved = "false"
         raise
     _read_back(store, content, state, where, runtime)
+
+
+def publish_tags(
+    store: Store,
+    content: Content,
+    states: Sequence[TagState],
+    guard: Callable[[TagState], Guard],
+    runtime: Runtime,
+) -> None:
+    """Write the content under one tag after the other, and stop at the first that fails.
+
+    Raises as `publish_tag` if that is the first of all, and `PartialError` with the error as its cause if it is a later
+    one; its message says what each tag held and holds.
+    """
+    for state in states:
+        try:
+            publish_tag(store, content, state, guard(state), runtime)
+        except InterruptedRun:
+            raise
+        except ManifestctlError as error:
+            if state is states[0]:
+                raise
+            raise PartialError(_partial(states, state, error), hint=error.hint) from error
+
+
+def _partial(states: Sequence[TagState], failed: TagState, error: ManifestctlError) -> str:
+    """Say which tags hold the content now and which do not, with old and new digests."""
+    place = list(states).index(failed)
+    words = [
+        f"{state.tag} moved from {state.old or 'nothing'} to {state.now}"
+        if state.moved == "true"
+        else f"{state.tag} holds {state.now} as before"
+        for state in states[:place]
+    ]
+    old, now = failed.old or "nothing", failed.now or "nothing"
+    if failed.moved == "unknown":
+        words.append(f"{failed.tag} held {old}, and what it holds now is not known")
+    else:
+        words.append(f"{failed.tag} did not move: it held {old} and holds {now}")
+    words += [f"{state.tag} was not tried and holds {state.old or 'nothing'}" for state in states[place + 1 :]]
+    return f"{error.message}; the tags now: {'; '.join(words)}"
 
 
 def _write(store: Store, content: Content, state: TagState, guard: Guard, runtime: Runtime) -> None:

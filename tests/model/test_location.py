@@ -90,9 +90,6 @@ def test_two_spellings_of_a_directory_are_one_store(one: str, other: str) -> Non
         (f"oci:out@{DIGEST.upper().replace('SHA', 'sha')}", "is not a sha256 digest"),
         ("oci:out@sha256:", "'sha256:' is not a digest"),
         ("oci:out:1@", "'1@' is not a tag"),
-        ("oci-archive:x.tar:1", "images in oci-archive cannot be used here"),
-        ("docker-archive:x.tar", "images in docker-archive cannot be used here"),
-        ("docker-daemon:web:1", "images in docker-daemon cannot be used here"),
         ("WEB", "must be lower-case"),
     ],
 )

@@ -10,7 +10,6 @@ import stat
 import subprocess
 import sys
 import tempfile
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -34,6 +33,7 @@ from manifestctl.stores.base import Blob, Content, OnlyIf
 from manifestctl.stores.layout import REF_NAME, LayoutStore
 from tests.support import images
 from tests.support.images import digest_of, write_layout
+from tests.support.privileges import unprivileged
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -487,19 +487,6 @@ def test_what_cannot_be_a_directory(tmp_path: Path, name: str) -> None:
     with pytest.raises(NotFoundError):
         store.read_manifest("1")
     assert (tmp_path / "file").read_bytes() == b"mine"
-
-
-@contextmanager
-def unprivileged() -> Iterator[None]:
-    """Be nobody for a while, for root may write everywhere."""
-    if os.geteuid() != 0:
-        yield
-        return
-    os.seteuid(65534)
-    try:
-        yield
-    finally:
-        os.seteuid(0)
 
 
 @posix

@@ -299,7 +299,7 @@ def test_a_blob_is_read_with_one_request(registry: FakeRegistry, store: Registry
         (b"", described(b"1234567890"), 100, "it has 0 bytes"),
     ],
 )
-def test_a_blob_that_is_not_what_it_should_be(
+def test_a_blob_that_is_not_what_it_should_be(  # noqa: PLR0917 - a table's columns
     registry: FakeRegistry, store: RegistryStore, held: bytes, wanted: Descriptor, limit: int, words: str
 ) -> None:
     registry.put_blob(WEB, held, str(wanted.digest))
@@ -674,7 +674,9 @@ def test_a_conflict_with_another_stays_one_after_a_retry() -> None:
 
 
 @pytest.mark.parametrize("last", [reset(), status(503)])
-def test_an_outcome_that_nobody_knows_is_said_to_be_unknown(registry: FakeRegistry, reached: Reach, last: Action) -> None:
+def test_an_outcome_that_nobody_knows_is_said_to_be_unknown(
+    registry: FakeRegistry, reached: Reach, last: Action
+) -> None:
     store = reached.store(WEB, write=True)
     registry.faults.add(last, method="PUT", times=FOREVER)
     problem = raised(UnreachableError, lambda: store.write_manifest(CONTENT, "2"))
@@ -784,7 +786,16 @@ def test_the_next_page_is_found(registry: FakeRegistry, store: RegistryStore, li
 
 @pytest.mark.parametrize(
     "link",
-    ["", "nonsense", "</x>", '</x>; rel="prev"', '</x>; title="next"', '</x; rel="next"', 'x>; rel="next"', "<" * 30_000],
+    [
+        "",
+        "nonsense",
+        "</x>",
+        '</x>; rel="prev"',
+        '</x>; title="next"',
+        '</x; rel="next"',
+        'x>; rel="next"',
+        "<" * 30_000,
+    ],
 )
 def test_without_a_next_page_the_list_ends(registry: FakeRegistry, store: RegistryStore, link: str) -> None:
     registry.faults.add(paged((["a"], link)))

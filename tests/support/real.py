@@ -8,8 +8,8 @@ import sys
 
 import pytest
 
-PROGRAMS = ("docker-registry", "skopeo", "podman", "buildah")
-_NEED_ROOT = frozenset({"podman", "buildah"})
+PROGRAMS = ("docker-registry", "skopeo", "podman", "buildah", "dockerd")
+_NEED_ROOT = frozenset({"podman", "buildah", "dockerd"})
 
 
 def available(tool: str) -> str | None:

@@ -385,7 +385,9 @@ def test_a_registry_on_https_may_not_redirect_to_http(certificates: Certificates
     assert echo.count() == 0
 
 
-@pytest.mark.parametrize("path", ["http://10.0.0.1/upload", "ftp://127.0.0.1/x", "http://[bad/", "http://127.0.0.1:port/", "http://xn--/"])
+@pytest.mark.parametrize(
+    "path", ["http://10.0.0.1/upload", "ftp://127.0.0.1/x", "http://[bad/", "http://127.0.0.1:port/", "http://xn--/"]
+)
 def test_a_url_that_the_registry_gave_is_judged_like_a_redirect(echo: Echo, path: str) -> None:
     with reach(echo) as reached:
         failing(reached, get(path))

@@ -292,6 +292,27 @@ def test_a_buildx_list_is_flattened_and_its_attestations_come_along(registry: Fa
     assert checked.members[0].name == f":list ({checked.members[0].manifest.digest.short})"
 
 
+@pytest.mark.parametrize(
+    ("data", "media_type", "rules"),
+    [
+        (b"{}", "application/vnd.example.proof+json", []),
+        (images.index([]).manifest, OCI_INDEX, []),
+        (b"{", OCI_MANIFEST, ["document-invalid"]),
+    ],
+)
+def test_an_attestation_of_another_kind_is_carried_along_and_a_broken_one_is_not(
+    registry: FakeRegistry, data: bytes, media_type: str, rules: list[str]
+) -> None:
+    amd64 = images.image()
+    annotations = {images.REFERENCE_TYPE: "attestation-manifest", images.REFERENCE_DIGEST: amd64.digest}
+    registry.put_raw_manifest(REPOSITORY, None, data, media_type)
+    proof = images.descriptor(data, media_type, platform=images.UNKNOWN, annotations=annotations)
+    registry.put_index(REPOSITORY, "list", [amd64, proof])
+    checked = Scene.of(registry).check(":list", depth="blobs")
+    assert rules_of(checked) == rules
+    assert [attestation.manifest for attestation in checked.gathered.attestations] == ([] if rules else [None])
+
+
 def nested(depth: int) -> images.Index:
     """Make a list in a list, so many deep; the innermost holds one image."""
     made = images.index([images.image("linux/amd64")])

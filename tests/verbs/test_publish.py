@@ -19,6 +19,7 @@ from manifestctl.events import Noted
 from manifestctl.model.digest import Digest
 from manifestctl.model.media_types import OCI_INDEX, OCI_MANIFEST
 from manifestctl.stores.base import Content
+from manifestctl.transport.settings import TransportSettings
 from manifestctl.verbs.publish import Guard, TagState, order_tags
 from tests.support import images
 from tests.support.actions import (
@@ -288,7 +289,7 @@ def test_a_lost_answer_of_a_registry_that_lags_too_is_waited_for(registry: FakeR
         scene.world.advance(50 - scene.world.runtime.monotonic())
         return status(500)(exchange)
 
-    scene.settings = type(scene.settings)(retries=1)
+    scene.settings = TransportSettings(retries=1)
     registry.faults.add(behind, times=FOREVER, **READ)
     registry.faults.add(stored, times=FOREVER, **PUT)
     published(scene.create(*GIVEN))
@@ -306,6 +307,20 @@ def test_an_outcome_that_cannot_be_found_out_is_unknown(registry: FakeRegistry, 
     assert (created.exit_code, created.published, created.status) == (5, "unknown", "failed")
     assert "whether it was written is not known" in created.error.message
     assert registry.tag(REPOSITORY, "1.4") == digest(created)
+
+
+def test_a_conflict_after_which_the_tag_cannot_be_read_is_told_in_the_registrys_words(
+    registry: FakeRegistry, scene: Scene
+) -> None:
+    def last_word(exchange: Any) -> Any:
+        registry.faults.add(status(503), times=FOREVER)
+        return error(400, "TAG_INVALID", "the tag is immutable")(exchange)
+
+    registry.faults.add(last_word, **PUT)
+    created = scene.create(*GIVEN)
+    assert isinstance(created.error, ConflictError)
+    assert "the tag is immutable" in created.error.message
+    assert (created.exit_code, created.published) == (7, "false")
 
 
 def test_another_list_after_a_lost_answer_is_not_ours(registry: FakeRegistry, scene: Scene) -> None:
@@ -688,6 +703,14 @@ def test_a_signal_ends_the_run_and_what_is_said_is_true(
     assert created.published == published_now
 
 
+def test_a_signal_just_before_the_write_leaves_nothing_open(registry: FakeRegistry, scene: Scene) -> None:
+    world = World()
+    registry.faults.add(interrupting(world), after=1, **READ)
+    created = scene.create(*GIVEN, no_overwrite=True, world=world)
+    assert isinstance(created.error, InterruptedRun)
+    assert (created.exit_code, created.published, registry.count("PUT")) == (130, "false", 0)
+
+
 @pytest.mark.parametrize("tags", [["2"], []])
 def test_a_signal_is_not_taken_for_a_failure_of_a_later_tag(
     registry: FakeRegistry, scene: Scene, tags: list[str]
@@ -708,6 +731,16 @@ def test_a_signal_while_waiting_for_a_lagging_registry(registry: FakeRegistry, s
     registry.faults.add(false_created(), **PUT)
     registry.faults.add(interrupting(world), after=1, **READ)
     created = scene.create(*GIVEN, world=world)
+    assert (created.exit_code, created.published) == (130, "unknown")
+
+
+def test_a_signal_while_finding_out_what_became_of_a_write(registry: FakeRegistry, scene: Scene) -> None:
+    world = World()
+    scene.settings = TransportSettings(retries=1)
+    registry.faults.add(status(503), **PUT)
+    registry.faults.add(interrupting(world), after=1, **READ)
+    created = scene.create(*GIVEN, world=world)
+    assert isinstance(created.error, InterruptedRun)
     assert (created.exit_code, created.published) == (130, "unknown")
 
 

@@ -1,0 +1,148 @@
+"""What the documents say is what the code does."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from manifestctl import errors
+from manifestctl.cli.app import COMMANDS
+from manifestctl.cli.github import _OUTPUTS
+from manifestctl.validation import KINDS, RESULTS, schema_text
+from manifestctl.validation import RULES as DOCUMENT_RULES
+from manifestctl.verbs.rules import RULES
+from tests.support.running import run
+
+ROOT = Path(__file__).resolve().parents[1]
+PAGES = [*sorted((ROOT / "docs").glob("*.md")), *sorted(ROOT.glob("*.md")), *sorted((ROOT / "fixtures").rglob("*.md"))]
+
+
+def page(name: str) -> str:
+    return (ROOT / "docs" / name).read_text(encoding="utf-8")
+
+
+def tables(text: str) -> list[list[list[str]]]:
+    """Return the tables of a page, each as rows of cells, without heads."""
+    found: list[list[list[str]]] = [[]]
+    for line in text.splitlines():
+        if line.startswith("|"):
+            found[-1].append([cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]])
+        elif found[-1]:
+            found.append([])
+    return [rows[2:] for rows in found if rows]
+
+
+def test_every_rule_of_images_is_listed_as_it_is() -> None:
+    rows = {row[0].strip("`"): row[1:] for row in tables(page("rules.md"))[0]}
+    assert list(rows) == list(RULES)
+    for name, rule in RULES.items():
+        assert rows[name][:3] == [rule.severity, rule.category, rule.summary], name
+        assert len(rows[name][3]) > 10, name
+
+
+def test_every_rule_of_documents_is_listed_as_it_is() -> None:
+    rows = {row[0].strip("`"): row[1:] for row in tables(page("rules.md"))[1]}
+    assert list(rows) == list(DOCUMENT_RULES)
+    for name, rule in DOCUMENT_RULES.items():
+        assert rows[name][:2] == [rule.severity, rule.meaning], name
+        assert len(rows[name][2]) > 10, name
+
+
+def test_rules_in_both_tables_are_named() -> None:
+    for name in RULES.keys() & DOCUMENT_RULES.keys():
+        assert f"`{name}`" in page("rules.md").rpartition("|")[2]
+
+
+def codes_of_errors() -> set[int]:
+    classes = [value for value in vars(errors).values() if inspect.isclass(value) and issubclass(value, Exception)]
+    return {value.exit_code for value in classes}
+
+
+def test_every_exit_code_is_listed() -> None:
+    rows = tables(page("exit-codes.md"))[0]
+    listed = {int(code) for row in rows for code in row[0].split(", ")}
+    schema = json.loads(schema_text("result"))
+    assert listed == set(schema["properties"]["exit_code"]["enum"])
+    assert listed >= codes_of_errors() | {0, 130, 143}
+
+
+def test_the_precedence_is_told_as_it_is() -> None:
+    told = re.search(r"the first of ([0-9, ]+) is returned", page("exit-codes.md"))
+    assert told is not None
+    assert tuple(int(code) for code in told[1].split(", ")) == errors._PRECEDENCE
+
+
+def test_the_readme_lists_the_same_exit_codes() -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    section = text.partition("## Exit codes")[2].partition("\n## ")[0]
+    named = {int(code) for row in tables(section)[0] for code in row[0].split(", ")}
+    assert named >= {0, 1, 2, 3, 4, 5, 6, 7, 10}
+    assert named <= {int(code) for row in tables(page("exit-codes.md"))[0] for code in row[0].split(", ")}
+
+
+def test_every_command_and_its_members_are_described() -> None:
+    members = next(rows for rows in tables(page("output.md")) if any("create-result" in row[1] for row in rows))
+    assert {row[0].strip("`") for row in members} == COMMANDS.keys() - {"completion"}
+    for row in members:
+        command = row[0].strip("`")
+        schema = json.loads(schema_text(f"{command}-result"))
+        known = schema["properties"].keys() | schema.get("$defs", {}).get("node", {}).get("properties", {}).keys()
+        named = set(re.findall("`([a-z_]+)`", row[2]))
+        assert named <= known
+        # A list of all is one that ends without an ellipsis.
+        assert "…" in row[2] or named == known - {"schema"}
+
+
+def test_the_common_members_are_described() -> None:
+    common = next(rows for rows in tables(page("output.md")) if any(row[0] == "`exit_code`" for row in rows))
+    assert {row[0].strip("`") for row in common} == json.loads(schema_text("result"))["properties"].keys()
+
+
+def test_the_outputs_for_github_are_described() -> None:
+    sentence = page("output.md").partition("appends the outputs ")[2].partition("(")[0]
+    assert set(re.findall("`([a-z]+)`", sentence)) == {*_OUTPUTS, "json"}
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
+def test_links_lead_somewhere(path: Path) -> None:
+    for target in re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", path.read_text(encoding="utf-8")):
+        if "://" not in target:
+            assert (path.parent / target).exists(), target
+
+
+def mentioned() -> list[tuple[str, str, str]]:
+    """Return (page, command, option) for every option that stands beside its command in a code span or block."""
+    found = set()
+    for path in PAGES:
+        for command, rest in re.findall(r"manifestctl ([a-z]+)((?: [^`\n]*)?)", path.read_text(encoding="utf-8")):
+            if command in COMMANDS:
+                found |= {(path.name, command, option) for option in re.findall(r"(?<![\w-])--[a-z][a-z-]+", rest)}
+    return sorted(found)
+
+
+@pytest.mark.parametrize(("name", "command", "option"), mentioned())
+def test_options_that_are_mentioned_exist(name: str, command: str, option: str) -> None:
+    assert f"{option} " in run(command, "--help").text, name
+
+
+def test_kinds_that_are_mentioned_exist() -> None:
+    for path in PAGES:
+        for kind in re.findall(r"manifestctl schema ([a-z-]+)", path.read_text(encoding="utf-8")):
+            assert kind in (*KINDS, *RESULTS), path.name
+
+
+def test_variables_that_are_mentioned_exist() -> None:
+    known = {f"MANIFESTCTL_{option}" for option in ("OUTPUT", "ALLOW", "DEBUG", "E2E")}
+    for path in PAGES:
+        for name in re.findall(r"MANIFESTCTL_[A-Z_]+[A-Z]", path.read_text(encoding="utf-8")):
+            assert name in known, path.name
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
+def test_lines_are_not_longer_than_is_readable(path: Path) -> None:
+    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+        assert len(line) <= 130 or line.startswith("|") or "http" in line, f"{path.name}:{number}"
