@@ -47,7 +47,32 @@ class Exchanged:
     detail: str = ""
 
 
-Event = Warned | Noted | Retried | Exchanged
+@dataclass(frozen=True, slots=True)
+class BlobStarted:
+    """A blob is about to move; `name` is its short digest, `size` its bytes (unpacked, if it is packed on the way)."""
+
+    name: str
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class BytesMoved:
+    """So many more bytes of a blob have gone by; after a retry they are counted again from its beginning."""
+
+    name: str
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class BlobMoved:
+    """A blob is where it should be; `how` is ``exists``, ``mounted``, ``sent`` or ``packed``."""
+
+    name: str
+    size: int
+    how: str
+
+
+Event = Warned | Noted | Retried | Exchanged | BlobStarted | BytesMoved | BlobMoved
 Observer = Callable[[Event], None]
 
 

@@ -319,6 +319,14 @@ def _show_failure(session: Session, ending: _Ending) -> None:
         "unknown": f"it is not known whether {target} was published; look at it, running this again is safe",
         "true": f"{target} was published, but not everything that was asked for was done",
     }
+    said = says[ending.published]
+    if ending.created is not None and ending.exit_code != PartialError.exit_code and _is_untouched(ending.created):
+        said = f"nothing was published: {target} is as it was, and holds this very list already"
     counted = f"{plural(errors, 'error')}; " if errors else ""
-    message = f"{counted}{says[ending.published]}"
+    message = f"{counted}{said}"
     session.log.error(message)
+
+
+def _is_untouched(created: Created) -> bool:
+    """Tell whether the target's own tag holds the list, but not by this run."""
+    return created.published == "true" and all(state.moved == "false" for state in created.tags)

@@ -6,7 +6,7 @@ import json
 import threading
 from typing import IO, TYPE_CHECKING
 
-from manifestctl.events import Exchanged, Noted, Retried
+from manifestctl.events import Exchanged, Noted, Retried, Warned
 from manifestctl.text import outside
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ class Log:
         elif isinstance(event, Retried):
             again = f"trying again in {event.delay:.1f} s (try {event.attempt} of {event.attempts})"
             self._write("retry", f"{event.operation}: {event.reason}; {again}", attempt=event.attempt)
-        elif event.message not in self._warned:
+        elif isinstance(event, Warned) and event.message not in self._warned:
             self._warned.add(event.message)
             self._write("warning", event.message)
 

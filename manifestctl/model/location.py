@@ -1,4 +1,4 @@
-"""Where an image is: in a registry, in an OCI image layout directory, or in an archive file.
+"""Where an image is: in a registry, in an OCI image layout directory, in an archive file, or in an engine.
 
 All kinds answer to the same names: ``store`` (what a store is bound to), ``tag``, ``digest``, ``selector``,
 ``with_tag``, ``with_digest``.
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from manifestctl.errors import InputError
 from manifestctl.model.digest import Digest
@@ -16,9 +16,12 @@ from manifestctl.model.reference import Reference, check_tag
 from manifestctl.text import escape
 from manifestctl.values import dataclass
 
+if TYPE_CHECKING:
+    from manifestctl.model.platforms import Platform
+
 _LAYOUT = "oci:"
-# Names of places that a reference must not be mistaken for.
-_OTHER_PLACES = ("docker-daemon:",)
+_ENGINE = "docker-daemon:"
+_MAX_NAME = 512
 _DOCKER_ARCHIVE = "docker-archive:"
 _ARCHIVES = ("oci-archive:", _DOCKER_ARCHIVE)
 # A file's name ends at the first colon behind what archives are called, and if it is called something else, at the
@@ -156,7 +159,64 @@ def _canonical(path: str) -> str:
     return root + "/".join(parts) + ("/" if parts[-1].rfind(":") > parts[-1].rfind("\\") else "")
 
 
-Location = Reference | LayoutLocation | ArchiveLocation
+@dataclass(frozen=True, slots=True)
+class EngineLocation:
+    """An image in the Docker or Podman engine: ``docker-daemon:NAME`` or ``docker-daemon:ID``.
+
+    ``platform`` chooses from an image of several, ``every`` takes all of them; neither is part of the text.
+    """
+
+    image: str
+    platform: Platform | None = None
+    every: bool = False
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Parse the part after ``docker-daemon:``; raises `InputError`."""
+        if not text or len(text) > _MAX_NAME or not text.isprintable() or " " in text:
+            raise InputError(
+                f"'{_ENGINE}{escape(text, 200)}' names no image",
+                hint=f"Write {_ENGINE}NAME or {_ENGINE}ID; 'manifestctl images' lists what is there.",
+            )
+        return cls(text)
+
+    @property
+    def tag(self) -> str | None:
+        """The tag in the name, if it has one; an id has none."""
+        name = self.image.partition("@")[0]
+        colon = name.rfind(":")
+        return name[colon + 1 :] if colon > name.rfind("/") and not name.startswith("sha256:") else None
+
+    @property
+    def digest(self) -> Digest | None:
+        """None: the engine finds images by name and id."""
+        return None
+
+    @property
+    def selector(self) -> str:
+        """``""``: a store of this location has one image."""
+        return ""
+
+    @property
+    def store(self) -> str:
+        """What a store is bound to: this one image."""
+        return f"{_ENGINE}{self.image}"
+
+    def with_tag(self, tag: str | None) -> Self:
+        """Refuse: raises `InputError`, for the engine is no place to publish to."""
+        raise InputError(f"{self}: nothing is written to an engine here: {tag or 'no tag'}")
+
+    def with_digest(self, digest: Digest) -> Self:
+        """Refuse: raises `InputError`."""
+        raise InputError(f"{self}: images in an engine are not named by digest here: {digest}")
+
+    def __str__(self) -> str:
+        """Return the canonical form."""
+        return self.store
+
+
+Location = Reference | LayoutLocation | ArchiveLocation | EngineLocation
+Writable = Reference | LayoutLocation
 
 
 def parse_location(text: str) -> Location:
@@ -165,20 +225,17 @@ def parse_location(text: str) -> Location:
         return LayoutLocation.parse(text.removeprefix(_LAYOUT))
     if text.startswith(_ARCHIVES):
         return ArchiveLocation.parse(text)
-    for place in _OTHER_PLACES:
-        if text.startswith(place):
-            raise InputError(
-                f"'{escape(text, 300)}': images in {place[:-1]} cannot be used here",
-                hint="Name an image in a registry, or in an OCI layout as oci:DIR:TAG.",
-            )
+    if text.startswith(_ENGINE):
+        return EngineLocation.parse(text.removeprefix(_ENGINE))
     return Reference.parse(text)
 
 
-def check_target(target: Location) -> Location:
-    """Return where a list is to be written; raises `InputError` for an archive."""
-    if isinstance(target, ArchiveLocation):
+def check_target(target: Location) -> Writable:
+    """Return where something is to be written; raises `InputError` for an archive or an engine."""
+    if isinstance(target, ArchiveLocation | EngineLocation):
+        place = "an archive" if isinstance(target, ArchiveLocation) else "an engine"
         raise InputError(
-            f"'{escape(str(target), 300)}': an archive cannot be used here, as the target of a list",
+            f"'{escape(str(target), 300)}': {place} cannot be used here, as the target",
             hint="Name a registry, or an OCI layout as oci:DIR:TAG.",
         )
     return target
@@ -187,21 +244,22 @@ def check_target(target: Location) -> Location:
 def parse_child(text: str, target: Location) -> Location:
     """Parse a child of a list, which may be given relative to the target: ``:tag``, ``@digest``, or a bare digest.
 
-    Raises `InputError`, also if what is named is in an archive.
+    Raises `InputError`, also if what is named is in an archive or an engine.
     """
-    check_target(target)
+    place = check_target(target)
     if text.startswith(":"):
         tag, at, digest = text[1:].partition("@")
-        located = target.with_tag(check_tag(tag))
+        located = place.with_tag(check_tag(tag))
         return replace(located, digest=Digest.parse(digest)) if at else located
     if text.startswith("@"):
-        return target.with_digest(Digest.parse(text[1:]))
+        return place.with_digest(Digest.parse(text[1:]))
     if _DIGEST.fullmatch(text):
-        return target.with_digest(Digest.parse(text))
+        return place.with_digest(Digest.parse(text))
     location = parse_location(text)
-    if isinstance(location, ArchiveLocation):
+    if isinstance(location, ArchiveLocation | EngineLocation):
+        where = "an archive" if isinstance(location, ArchiveLocation) else "an engine"
         raise InputError(
-            f"'{escape(text, 300)}': an image in an archive cannot be used here, as part of a list",
+            f"'{escape(text, 300)}': an image in {where} cannot be used here, as part of a list",
             hint="Push it first.",
         )
     return location

@@ -130,12 +130,12 @@ class ArchiveStore:
             raise IntegrityError(f"{what}: it has {size} bytes, but its descriptor says {descriptor.size}")
         return True
 
-    def write_blob(self, blob: Blob) -> None:
+    def write_blob(self, blob: Blob) -> NoReturn:
         """Refuse: raises `DeniedError`."""
         del blob
         self._refuse()
 
-    def write_manifest(self, content: Content, tag: str | None = None, only_if: OnlyIf | None = None) -> None:
+    def write_manifest(self, content: Content, tag: str | None = None, only_if: OnlyIf | None = None) -> NoReturn:
         """Refuse: raises `DeniedError`."""
         del content, tag, only_if
         self._refuse()

@@ -13,11 +13,12 @@ from dataclasses import field
 from typing import TYPE_CHECKING
 
 from manifestctl.errors import DocumentError, InputError, IntegrityError, NotFoundError
+from manifestctl.model import media_types
 from manifestctl.model.manifest import Manifest, parse_config
 from manifestctl.model.reference import DEFAULT_TAG, Reference
 from manifestctl.model.strict_json import CONFIG_LIMIT
 from manifestctl.stores.archive_index import INDEX_FILE, Root, manifests, roots
-from manifestctl.stores.docker_save import DOCKER_LAYER, MANIFEST_FILE, OCI_LAYER, saved_images
+from manifestctl.stores.docker_save import MANIFEST_FILE, saved_images
 from manifestctl.text import escape
 from manifestctl.values import dataclass
 
@@ -32,8 +33,8 @@ if TYPE_CHECKING:
 
 _PLAIN_LAYERS = frozenset(
     {
-        DOCKER_LAYER,
-        OCI_LAYER,
+        media_types.DOCKER_LAYER,
+        media_types.OCI_LAYER,
         "application/vnd.docker.image.rootfs.foreign.diff.tar",
         "application/vnd.oci.image.layer.nondistributable.v1.tar",
     }

@@ -7,7 +7,7 @@ an `OpenStore`, so that a registry and a layout on disk are the same to them.
 from __future__ import annotations
 
 from dataclasses import field
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from manifestctl.errors import IntegrityError
 from manifestctl.model.descriptor import Descriptor
@@ -93,8 +93,8 @@ class Store(Protocol):
     def has(self, descriptor: Descriptor) -> bool:
         """Tell whether a blob is there; one of another size than the descriptor says raises `IntegrityError`."""
 
-    def write_blob(self, blob: Blob) -> None:
-        """Write a blob unless it is there already."""
+    def write_blob(self, blob: Blob) -> bool:
+        """Write a blob unless it is there already; returns whether it was written."""
 
     def write_manifest(self, content: Content, tag: str | None = None, only_if: OnlyIf | None = None) -> None:
         """Write a manifest or list, under a tag or by its digest alone.
@@ -104,6 +104,47 @@ class Store(Protocol):
 
     def tags(self) -> list[str]:
         """List the tags, in the store's order."""
+
+
+class Produced(Protocol):
+    """Content that is made while it is written, so that its digest and size are known only at the end."""
+
+    @property
+    def name(self) -> str:
+        """What messages call it."""
+
+    def open(self) -> Iterator[bytes]:
+        """Produce it from the beginning; may be called again."""
+
+    def descriptor(self) -> Descriptor:
+        """Describe what the last complete pass produced."""
+
+
+@runtime_checkable
+class StreamWriter(Protocol):
+    """A store that takes content whose digest is not known beforehand."""
+
+    def write_stream(self, produced: Produced) -> Descriptor:
+        """Write it in one pass; returns what it turned out to be."""
+
+
+@runtime_checkable
+class Mounter(Protocol):
+    """A store that can take a blob over from another repository without its bytes being sent."""
+
+    def mount(self, descriptor: Descriptor, source: Store) -> bool:
+        """Ask for it; returns whether the blob is there now. A source elsewhere is simply not possible: False."""
+
+
+@runtime_checkable
+class ReferrerStore(Protocol):
+    """A store that knows which manifests (signatures, SBOMs) refer to a manifest.
+
+    OCI distribution-spec "Listing Referrers".
+    """
+
+    def referrers(self, digest: Digest) -> list[Descriptor]:
+        """List the manifests whose subject this is, by the API or by the tag scheme; empty if there are none."""
 
 
 class OpenStore(Protocol):

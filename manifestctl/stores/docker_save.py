@@ -33,8 +33,6 @@ if TYPE_CHECKING:
     from manifestctl.stores.tar_index import Member
 
 MANIFEST_FILE = "manifest.json"
-DOCKER_LAYER = "application/vnd.docker.image.rootfs.diff.tar"
-OCI_LAYER = "application/vnd.oci.image.layer.v1.tar"
 _MAX_FILE = 16 * 1024 * 1024
 _KEYS = frozenset({"Config", "RepoTags", "Layers", "Parent", "LayerSources"})
 _HEX = re.compile(r"(?:^|[/:])([a-f0-9]{64})(?:\.json)?$")
@@ -96,7 +94,7 @@ def synthesise(file: ArchiveFile, saved: SavedImage, cancel: Cancel) -> Synthesi
     layers = [_layer(file, name, diff_id, cancel) for name, diff_id in zip(saved.layers, diff_ids, strict=True)]
     docker = all(kind in _DOCKER_SUFFIXES for _, _, kind in layers)
     suffixes = _DOCKER_SUFFIXES if docker else _OCI_SUFFIXES
-    base = DOCKER_LAYER if docker else OCI_LAYER
+    base = media_types.DOCKER_LAYER if docker else media_types.OCI_LAYER
     document: dict[str, Any] = {
         "schemaVersion": 2,
         "mediaType": media_types.DOCKER_MANIFEST if docker else media_types.OCI_MANIFEST,

@@ -117,7 +117,8 @@ def with_inspected(image: EngineImage, value: object, what: str) -> EngineImage 
     fields = Fields.of(value, what, "", _INSPECT_KEYS)
     if _digest(fields, "Id") != image.id:
         return None
-    platform = Platform(*(fields.text(key) or "" for key in ("Os", "Architecture", "Variant", "OsVersion")))
+    os, architecture = fields.text("Os") or "", fields.text("Architecture") or ""
+    platform = Platform(os, architecture, fields.text("Variant") or "", fields.text("OsVersion") or "")
     part = EnginePart(platform, image.id, image.size)
     return replace(image, parts=(part,), media_type=fields.text("ManifestType") or "")
 

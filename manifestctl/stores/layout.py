@@ -10,6 +10,7 @@ import contextlib
 import errno
 import json
 import os
+import secrets
 import stat
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from manifestctl.model.location import LayoutLocation
-    from manifestctl.stores.base import Blob, OnlyIf
+    from manifestctl.stores.base import Blob, OnlyIf, Produced
 
 REF_NAME = "org.opencontainers.image.ref.name"
 _LAYOUT_FILE = "oci-layout"
@@ -115,16 +116,30 @@ class LayoutStore:
             raise IntegrityError(f"{what}: it has {size} bytes, but its descriptor says {descriptor.size}")
         return True
 
-    def write_blob(self, blob: Blob) -> None:
+    def write_blob(self, blob: Blob) -> bool:
         """Write a blob unless it is there already."""
         if self.has(blob.descriptor):
-            return
+            return False
         what = described(blob.descriptor, self._shown)
         with self._errors(what, writing=True):
             self._make()
             with replacing(self._place(blob.descriptor.digest, what), sync=True) as file:
                 for chunk in checked(blob.open(), blob.descriptor, what):
                     file.write(chunk)
+        return True
+
+    def write_stream(self, produced: Produced) -> Descriptor:
+        """Write content that is produced on the way: under a name of its own first, then under its digest."""
+        what = f"{produced.name} into {self._shown}"
+        with self._errors(what, writing=True):
+            self._make()
+            passing = self._root / "blobs" / f".{secrets.token_hex(8)}.produced"
+            with replacing(passing, sync=True) as file:
+                for chunk in produced.open():
+                    file.write(chunk)
+            descriptor = produced.descriptor()
+            passing.replace(self._place(descriptor.digest, what))
+        return descriptor
 
     def write_manifest(self, content: Content, tag: str | None = None, only_if: OnlyIf | None = None) -> None:
         """Write a manifest and, with a tag, its entry in ``index.json``; ``only_if`` is checked under the lock."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Self
 
-from manifestctl.model.location import ArchiveLocation, LayoutLocation
+from manifestctl.model.location import ArchiveLocation, EngineLocation, LayoutLocation
 from manifestctl.model.reference import Reference
 from manifestctl.transport.meter import Meter
 
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from manifestctl.runtime import Runtime
     from manifestctl.stores.archive import ArchiveStore
     from manifestctl.stores.base import Store
+    from manifestctl.stores.engine_store import EngineStore
     from manifestctl.transport.client import Exchanger, RegistryClient
     from manifestctl.transport.connections import Connections
     from manifestctl.transport.credentials import Chain, CredentialSource
@@ -43,7 +44,7 @@ class Stores:
         self._exchanger: Exchanger | None = None
         self._clients: dict[str, RegistryClient] = {}
         self._stores: dict[str, Store] = {}
-        self._archives: list[ArchiveStore] = []
+        self._archives: list[ArchiveStore | EngineStore] = []
 
     @classmethod
     def of_system(cls, runtime: Runtime, settings: TransportSettings | None = None) -> Self:
@@ -65,7 +66,7 @@ class Stores:
         """Return the store of a location; see `OpenStore`. An archive that is to be written raises `DeniedError`."""
         if isinstance(location, Reference):
             self._client(location.registry).authorizer.want(location.repository, write=write)
-        elif isinstance(location, ArchiveLocation) and write:
+        elif isinstance(location, ArchiveLocation | EngineLocation) and write:
             from manifestctl.stores.archive import read_only
 
             raise read_only(location.store)
@@ -103,8 +104,15 @@ class Stores:
         if isinstance(location, ArchiveLocation):
             from manifestctl.stores.archive import ArchiveStore
 
-            self._archives.append(ArchiveStore.at(location, self.runtime))
-            return self._archives[-1]
+            archive = ArchiveStore.at(location, self.runtime)
+            self._archives.append(archive)
+            return archive
+        if isinstance(location, EngineLocation):
+            from manifestctl.stores.engine_store import EngineStore
+
+            exported = EngineStore(location, self.runtime, self.settings)
+            self._archives.append(exported)
+            return exported
         return self._registry(location)
 
     def _registry(self, reference: Reference) -> Store:

@@ -11,7 +11,7 @@ import functools
 import re
 from dataclasses import replace
 from typing import TYPE_CHECKING, NoReturn, TypeVar
-from urllib.parse import quote, urlencode
+from urllib.parse import quote
 
 from manifestctl.errors import DocumentError, InputError, IntegrityError, ManifestctlError, UnreachableError
 from manifestctl.events import Warned
@@ -19,7 +19,7 @@ from manifestctl.model import media_types
 from manifestctl.model.descriptor import Descriptor
 from manifestctl.model.digest import Digest
 from manifestctl.model.strict_json import MANIFEST_LIMIT
-from manifestctl.stores.base import Content, check_content, check_digest, checked, described
+from manifestctl.stores.base import Blob, Content, check_content, check_digest, checked, described
 from manifestctl.text import outside
 from manifestctl.transport.failures import TRANSIENT, failure
 from manifestctl.transport.message import BODY_LIMIT, Body, Request, Response
@@ -32,7 +32,8 @@ if TYPE_CHECKING:
 
     from manifestctl.model.reference import Reference
     from manifestctl.runtime import Runtime
-    from manifestctl.stores.base import Blob, OnlyIf
+    from manifestctl.stores.base import OnlyIf, Produced, Store
+    from manifestctl.stores.uploads import Uploads
     from manifestctl.transport.client import RegistryClient
     from manifestctl.transport.retry import Retries
 
@@ -50,11 +51,17 @@ class RegistryStore:
     def __init__(self, reference: Reference, client: RegistryClient, retries: Retries, runtime: Runtime) -> None:
         """Bind to a repository; nothing is sent yet."""
         self._name = reference.store
-        self._repository = reference.repository
-        self._client = client
+        self.repository = reference.repository
+        self.client = client
         self._retries = retries
         self._runtime = runtime
         self._heads_fail = False
+
+    @functools.cached_property
+    def _uploads(self) -> Uploads:
+        from manifestctl.stores.uploads import Uploads
+
+        return Uploads(self._name, self.repository, self.client, self._retries, self._runtime)
 
     @property
     def name(self) -> str:
@@ -115,7 +122,7 @@ class RegistryStore:
         """Stream a blob. What breaks off in the middle raises `UnreachableError`; the caller starts again."""
         what = described(descriptor, self.name)
         request = self._blob("GET", descriptor, f"reading blob {what}")
-        with self._client.stream(request) as stream:
+        with self.client.stream(request) as stream:
             if not stream.response.ok:
                 self._fail(stream.response, request)
             yield checked(stream.chunks, descriptor, what)
@@ -125,11 +132,49 @@ class RegistryStore:
         what = described(descriptor, self.name)
         return self._run(f"HEAD blob {what}", lambda: self._has(descriptor, what))
 
-    def write_blob(self, blob: Blob) -> None:
+    def write_blob(self, blob: Blob) -> bool:
         """Write a blob unless it is there already: one POST and one PUT."""
-        if not self.has(blob.descriptor):
-            what = described(blob.descriptor, self.name)
-            self._run(f"upload of {what}", lambda: self._upload(blob, what))
+        if self.has(blob.descriptor):
+            return False
+        self._uploads.whole(blob)
+        return True
+
+    def write_stream(self, produced: Produced) -> Descriptor:
+        """Write content that is produced on the way, in one pass; from a spool where the registry refuses that."""
+        from manifestctl.stores.uploads import StreamingRefusedError
+
+        if self.client.profile.streamed_uploads:
+            with contextlib.suppress(StreamingRefusedError):
+                return self._uploads.streamed(produced)
+        from manifestctl.spool import Spool
+
+        with Spool(self._runtime.environ, produced.name) as spool:
+            for chunk in produced.open():
+                spool.write(chunk)
+            descriptor = produced.descriptor()
+            self.write_blob(Blob(descriptor, lambda: spool.chunks(0, descriptor.size)))
+        return descriptor
+
+    def mount(self, descriptor: Descriptor, source: Store) -> bool:
+        """Take a blob over from another repository of this registry, where that works."""
+        if not isinstance(source, RegistryStore) or source.client is not self.client:
+            return False
+        return self.client.profile.blob_mount and self._uploads.mount(descriptor, source.repository)
+
+    def referrers(self, digest: Digest) -> list[Descriptor]:
+        """List the manifests whose subject this is, by the API or by the tag scheme."""
+        from manifestctl.stores.referrers import listed
+
+        doing = f"listing the referrers of {self.name}@{digest}"
+        request = self._request("GET", f"referrers/{digest}", doing, limit=MANIFEST_LIMIT)
+
+        def ask() -> Response:
+            response = self.client.send(request)
+            if response.status in TRANSIENT:
+                self._fail(response, request)
+            return response
+
+        return listed(self, digest, lambda: self._run(f"GET referrers of {digest}", ask))
 
     def write_manifest(self, content: Content, tag: str | None = None, only_if: OnlyIf | None = None) -> None:
         """PUT a manifest or list under a tag, or by its digest.
@@ -147,8 +192,8 @@ class RegistryStore:
             if tried and self._holds(selector, content, what):
                 return
             tried.append(True)
-            if self._client.manifest_pacer is not None:
-                self._client.manifest_pacer.wait()
+            if self.client.manifest_pacer is not None:
+                self.client.manifest_pacer.wait()
             self._ok(request)
 
         try:
@@ -160,7 +205,7 @@ class RegistryStore:
 
     def tags(self) -> list[str]:
         """List the tags, page by page."""
-        path = f"tags/list?n={self._client.profile.tags_page}"
+        path = f"tags/list?n={self.client.profile.tags_page}"
         tags: list[str] = []
         seen: set[str] = set()
         doing = f"listing tags of {self.name}"
@@ -172,7 +217,7 @@ class RegistryStore:
             target = _next_link(response.headers.get("link", ""))
             if target is None:
                 return list(dict.fromkeys(tags))
-            following = self._client.below(request, target)
+            following = self.client.below(request, target)
             if following is None:
                 raise UnreachableError(f"{doing} failed: the next page is on another host, {outside(target, 200)}")
             path = following
@@ -189,9 +234,9 @@ class RegistryStore:
         limit: int = BODY_LIMIT,
     ) -> Request:
         if "://" not in path and not path.startswith("/"):
-            path = f"/v2/{self._repository}/{path}"
+            path = f"/v2/{self.repository}/{path}"
         writes = method not in ("GET", "HEAD")
-        return Request(method, path, self._repository, headers or {}, body, limit, doing, writes)
+        return Request(method, path, self.repository, headers or {}, body, limit, doing, writes)
 
     def _manifest(
         self,
@@ -213,7 +258,7 @@ class RegistryStore:
         return self._retries.run(operation, call)
 
     def _ok(self, request: Request) -> Response:
-        response = self._client.send(request)
+        response = self.client.send(request)
         if not response.ok:
             self._fail(response, request)
         return response
@@ -224,7 +269,7 @@ class RegistryStore:
 
     def _head(self, name: str, what: str) -> Response | None:
         request = self._manifest("HEAD", name, f"looking for {what}")
-        response = self._client.send(request)
+        response = self.client.send(request)
         if response.status in TRANSIENT:
             self._fail(response, request)
         # The answer to HEAD has no body that would say why; GET is asked for that.
@@ -232,12 +277,12 @@ class RegistryStore:
 
     def _has(self, descriptor: Descriptor, what: str) -> bool:
         request = self._blob("HEAD", descriptor, f"looking for blob {what}")
-        response = None if self._heads_fail else self._client.send(request)
-        reliable = self._client.profile.head_blob_reliable
+        response = None if self._heads_fail else self.client.send(request)
+        reliable = self.client.profile.head_blob_reliable
         if response is None or (response.status in (401, 403, 405) and not reliable):
             # ECR Public answers 401 to an anonymous HEAD of a blob that it gives to GET.
             self._heads_fail = True
-            with self._client.stream(replace(request, method="GET")) as stream:
+            with self.client.stream(replace(request, method="GET")) as stream:
                 response = stream.response
         if response.status == 404:
             return False
@@ -250,25 +295,9 @@ class RegistryStore:
             )
         return True
 
-    def _upload(self, blob: Blob, what: str) -> None:
-        doing = f"uploading blob {what}"
-        response = self._ok(self._request("POST", "blobs/uploads/", doing, body=Body.of(b"")))
-        location = response.headers.get("location")
-        if not location:
-            raise UnreachableError(
-                f"{doing} failed: the registry said {response.status}, but not where to send it",
-                hint="Something between may be dropping headers; look at the proxy variables.",
-            )
-        # The query holds the state of the upload and must stay as it is.
-        url = location + ("&" if "?" in location else "?") + urlencode({"digest": str(blob.descriptor.digest)})
-        body = Body(blob.open, blob.descriptor.size)
-        if self._client.blob_pacer is not None:
-            self._client.blob_pacer.wait()
-        self._ok(self._request("PUT", url, doing, {"Content-Type": "application/octet-stream"}, body=body))
-
     def _holds(self, selector: str, content: Content, what: str) -> bool:
         request = self._manifest("GET", selector, f"reading {what}", limit=MANIFEST_LIMIT)
-        response = self._client.send(request)
+        response = self.client.send(request)
         return response.ok and response.body == content.raw
 
     def _check_header(self, response: Response, raw: bytes, what: str) -> None:
@@ -286,7 +315,7 @@ class RegistryStore:
         warning = response.headers.get("warning", "")
         if warning.startswith("299 "):
             self._runtime.observe(
-                Warned(f"{self._client.origin.partition('://')[2]} warns: {outside(warning[4:], 300)}")
+                Warned(f"{self.client.origin.partition('://')[2]} warns: {outside(warning[4:], 300)}")
             )
 
 

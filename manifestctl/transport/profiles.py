@@ -48,6 +48,7 @@ class Profile:
     - ``bad_token_statuses``: besides 401, statuses that with the code DENIED mean a bad or an expired token.
     - ``anonymous_retry``: refuses a bad credential even for what anyone may read, so reading is tried again without.
     - ``blob_mount``: whether asking to mount a blob from another repository can succeed.
+    - ``streamed_uploads``: whether it takes a blob of unknown length in one PATCH; if not, it is spooled first.
     - ``head_blob_reliable``: if not, 401 and 403 for HEAD of a blob say nothing; GET decides.
     - ``tags_page``: see `TAGS_PAGE`.
     - ``manifest_pacing``, ``blob_pacing``: for manifest PUTs, and for the PUTs that end a blob's upload.
@@ -62,6 +63,7 @@ class Profile:
     bad_token_statuses: frozenset[int] = frozenset()
     anonymous_retry: bool = False
     blob_mount: bool = True
+    streamed_uploads: bool = True
     head_blob_reliable: bool = True
     tags_page: int = TAGS_PAGE
     manifest_pacing: Pacing | None = None
@@ -131,6 +133,10 @@ _PRIVATE_ECR_HOST = re.compile(
     re.ASCII,
 )
 
+# It takes no chunked uploads, and answers POST to its token service with 404.
+_ARTIFACT_REGISTRY = Profile(name="Google Artifact Registry", streamed_uploads=False)
+_ARTIFACT_REGISTRY_HOST = re.compile(r"(?:[a-z0-9-]+\.)?gcr\.io|[a-z0-9-]+-docker\.pkg\.dev", re.ASCII)
+
 _BY_HOST = {
     DOCKER_HUB: _HUB,
     "index.docker.io": _HUB,
@@ -148,4 +154,6 @@ def profile_for(registry: str) -> Profile:
     known = _BY_HOST.get(host)
     if known is not None:
         return known
+    if _ARTIFACT_REGISTRY_HOST.fullmatch(host):
+        return _ARTIFACT_REGISTRY
     return _ECR_PRIVATE if _PRIVATE_ECR_HOST.fullmatch(host) else SPECIFICATION

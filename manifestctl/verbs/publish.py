@@ -96,11 +96,12 @@ class Guard:
 
 def read_tag(store: Store, tag: str) -> Digest | None:
     """Return the digest of the bytes that a tag holds, or None if it does not exist."""
-    held = _read(store, tag)
+    held = read_content(store, tag)
     return held.digest if held is not None else None
 
 
-def _read(store: Store, tag: str) -> Content | None:
+def read_content(store: Store, tag: str) -> Content | None:
+    """Return the bytes that a tag holds, or None if it does not exist."""
     try:
         return store.read_manifest(tag)
     except NotFoundError:
@@ -250,7 +251,7 @@ def _moved_on(store: Store, content: Content, state: TagState) -> bool:
 
     Raises `ConflictError` if it is the content, but the store says that it is a document of another kind.
     """
-    held = _read(store, state.tag)
+    held = read_content(store, state.tag)
     state.now = held.digest if held is not None else None
     if held is None or held.digest != content.digest:
         return state.now not in (None, state.old)

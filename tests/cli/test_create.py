@@ -130,6 +130,13 @@ def test_the_document_of_a_failure_goes_to_stdout_and_the_error_to_stderr(regist
     assert "error: " in ran.err
 
 
+def test_a_failed_check_of_what_is_published_already(layout: str) -> None:
+    create(f"{layout}:1")
+    ran = create(f"{layout}:1", "--require", "linux/s390x")
+    assert ran.status == 1
+    assert f"nothing was published: {layout}:1 is as it was, and holds this very list already" in ran.err
+
+
 @pytest.mark.parametrize("output", ["text", "digest"])
 def test_a_failure_prints_nothing_to_stdout(layout: str, output: str) -> None:
     ran = create(f"{layout}:1", "--require", "linux/s390x", "--output", output)

@@ -1,0 +1,98 @@
+"""An image in the Docker or Podman engine, as a store: exported once, when it is first read, and an archive then."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from typing import TYPE_CHECKING, NoReturn
+
+from manifestctl.stores.archive import ArchiveStore, read_only
+from manifestctl.stores.archive_file import indexed_archive
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from manifestctl.model.descriptor import Descriptor
+    from manifestctl.model.location import EngineLocation
+    from manifestctl.runtime import Runtime
+    from manifestctl.stores.base import Blob, Content, OnlyIf
+    from manifestctl.transport.settings import TransportSettings
+
+
+class EngineStore:
+    """A read-only store of one image in the engine."""
+
+    def __init__(self, location: EngineLocation, runtime: Runtime, settings: TransportSettings) -> None:
+        """Bind to a name or an id; the engine is not asked yet."""
+        self._location = location
+        self._runtime = runtime
+        self._settings = settings
+        self._lock = threading.Lock()
+        self._archive: ArchiveStore | None = None
+        self._selector = ""
+
+    @property
+    def name(self) -> str:
+        """``docker-daemon:NAME``."""
+        return self._location.store
+
+    def close(self) -> None:
+        """Close the archive, which is gone then."""
+        if self._archive is not None:
+            self._archive.close()
+
+    def resolve(self, name: str) -> Descriptor:
+        """Say what the image is."""
+        del name
+        return self._exported().resolve(self._selector)
+
+    def read_manifest(self, name: str | Descriptor) -> Content:
+        """Read the image's manifest, or one in its list by descriptor."""
+        archive = self._exported()
+        return archive.read_manifest(self._selector if isinstance(name, str) else name)
+
+    def read_blob(self, descriptor: Descriptor, limit: int) -> bytes:
+        """Read a small blob whole."""
+        return self._exported().read_blob(descriptor, limit)
+
+    @contextlib.contextmanager
+    def open_blob(self, descriptor: Descriptor) -> Iterator[Iterator[bytes]]:
+        """Stream a blob."""
+        with self._exported().open_blob(descriptor) as chunks:
+            yield chunks
+
+    def has(self, descriptor: Descriptor) -> bool:
+        """Tell whether a blob is there."""
+        return self._exported().has(descriptor)
+
+    def write_blob(self, blob: Blob) -> NoReturn:
+        """Refuse: raises `DeniedError`."""
+        del blob
+        raise read_only(self.name)
+
+    def write_manifest(self, content: Content, tag: str | None = None, only_if: OnlyIf | None = None) -> NoReturn:
+        """Refuse: raises `DeniedError`."""
+        del content, tag, only_if
+        raise read_only(self.name)
+
+    def tags(self) -> list[str]:
+        """List the names that the exported image has."""
+        return self._exported().tags()
+
+    def _exported(self) -> ArchiveStore:
+        with self._lock:
+            if self._archive is None:
+                from manifestctl.stores.engine import open_engine_image
+
+                location = self._location
+                exported = open_engine_image(
+                    location.image, location.platform, self._runtime, self._settings, every=location.every
+                )
+                self._selector = exported.selector
+                self._archive = ArchiveStore(
+                    self.name,
+                    lambda: indexed_archive(exported.spool, self.name),
+                    self._runtime.cancel,
+                    prefer_saved=exported.image.kind != "containerd",
+                )
+            return self._archive

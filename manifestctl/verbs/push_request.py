@@ -1,0 +1,117 @@
+"""What a push is asked for, and what becomes of it."""
+
+from __future__ import annotations
+
+from dataclasses import field
+from typing import TYPE_CHECKING, Literal
+
+from manifestctl.errors import InputError, ManifestctlError, exit_code
+from manifestctl.model.reference import check_tag
+from manifestctl.values import dataclass
+from manifestctl.verbs.image_manifest import Family
+from manifestctl.verbs.publish import Guard, TagState
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from manifestctl.compression import Format
+    from manifestctl.model.descriptor import Descriptor
+    from manifestctl.model.location import Location
+    from manifestctl.model.platforms import Platform
+    from manifestctl.stores.base import Content
+    from manifestctl.verbs.publish import Published
+
+Status = Literal["created", "updated", "unchanged", "failed"]
+
+
+@dataclass(frozen=True, slots=True)
+class Packing:
+    """How a layer that is not compressed is packed, and which family of media types the image has in the end.
+
+    ``format`` None means gzip where something must be packed; a given format is an order. ``family`` None keeps the image's.
+    """
+
+    format: Format | None = None
+    level: int | None = None
+    family: Family | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse what no manifest can say; raises `InputError`."""
+        if self.family == "docker" and self.format == "zstd":
+            raise InputError(
+                "Docker's manifest cannot hold zstd layers", hint="Pass --format oci, or --compression gzip."
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class PushRequest:
+    """What to push, and where to.
+
+    ``platforms`` chooses from a source of several platforms; ``everything`` takes all of them, as a list. With
+    ``by_digest`` no tag moves.
+    """
+
+    source: Location
+    target: Location
+    platforms: tuple[Platform, ...] = ()
+    everything: bool = False
+    tags: tuple[str, ...] = ()
+    packing: Packing = Packing()
+    by_digest: bool = False
+    guard: Guard = Guard()
+    annotations: Mapping[str, str] = field(default_factory=dict, hash=False)
+    concurrency: int = 16
+
+    def __post_init__(self) -> None:
+        """Refuse what makes no sense; raises `InputError`."""
+        for tag in self.tags:
+            check_tag(tag)
+        if self.target.digest is not None:
+            raise InputError(f"{self.target}: the target of a push is a tag or a repository, not a digest")
+        if self.by_digest and (self.tags or self.guard.any):
+            raise InputError("--by-digest moves no tag, so --tag, --no-overwrite and --expect do not go with it")
+
+
+@dataclass(frozen=True, slots=True)
+class PushedLayer:
+    """One layer of the image that was pushed, and how it came there: sent, packed, exists, mounted, reused."""
+
+    descriptor: Descriptor
+    how: str
+
+
+@dataclass(slots=True)
+class Pushed:
+    """What became of a push; filled as the run goes on."""
+
+    request: PushRequest
+    content: Content | None = None
+    platform: Platform | None = None
+    layers: list[PushedLayer] = field(default_factory=list)
+    tags: list[TagState] = field(default_factory=list)
+    written: bool = False
+    error: ManifestctlError | None = None
+
+    @property
+    def exit_code(self) -> int:
+        """The exit status."""
+        return exit_code(codes=[self.error.exit_code] if self.error is not None else [])
+
+    @property
+    def published(self) -> Published:
+        """Tell whether the image is under the target's own tag now, or there at all for a push by digest."""
+        if self.request.by_digest or not self.tags or self.content is None:
+            return "true" if self.written else "false"
+        first = self.tags[0]
+        return "true" if first.now == self.content.digest else first.moved
+
+    @property
+    def status(self) -> Status:
+        """Say in one word how it ended."""
+        if self.error is not None or self.content is None:
+            return "failed"
+        if self.request.by_digest:
+            return "created" if self.written else "unchanged"
+        if all(state.moved == "false" for state in self.tags):
+            return "unchanged"
+        return "created" if self.tags[0].old is None else "updated"
