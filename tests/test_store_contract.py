@@ -249,12 +249,12 @@ def test_an_empty_blob_is_a_blob(store: Store) -> None:
 
 def test_a_blob_that_is_there_is_not_opened_again(store: Store) -> None:
     blob = Blob.of(b"content", "application/octet-stream")
-    store.write_blob(blob)
+    assert store.write_blob(blob) is True
 
     def opener() -> Iterator[bytes]:
         raise AssertionError("opened again")
 
-    store.write_blob(Blob(blob.descriptor, opener))
+    assert store.write_blob(Blob(blob.descriptor, opener)) is False
     assert store.read_blob(blob.descriptor, 100) == b"content"
 
 

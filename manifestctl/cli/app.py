@@ -25,6 +25,10 @@ COMPLETE = "_MANIFESTCTL_COMPLETE"
 COMMANDS = {
     "create": "Publish a list of images.",
     "check": "Check images as create would.",
+    "push": "Push an image from an engine, an archive or a layout.",
+    "copy": "Copy an image or a list.",
+    "tag": "Give more tags to what is there.",
+    "images": "List images that could be pushed.",
     "inspect": "Show what a list or an image holds.",
     "tags": "List tags with their digests.",
     "validate": "Validate documents offline.",

@@ -125,7 +125,7 @@ def target_location(session: Session, text: str) -> Location:
 
 def check_request(session: Session, target: Location, options: ImageOptions) -> CheckRequest:
     """Return the request that the options make; raises `InputError`."""
-    from manifestctl.cli.quantities import platforms
+    from manifestctl.cli.quantities import annotation_pairs, platforms
     from manifestctl.verbs.check import CheckRequest, image_requests
     from manifestctl.verbs.checks import Requirements
     from manifestctl.verbs.compose import Wording
@@ -144,7 +144,7 @@ def check_request(session: Session, target: Location, options: ImageOptions) -> 
         ),
         wording=Wording(
             format=options.format.value,
-            annotations=_annotations(options.annotation or ()),
+            annotations=annotation_pairs(options.annotation or ()),
             entry_annotations=tuple(_entry_annotation(text) for text in options.entry_annotation or ()),
         ),
         platforms=platforms(options.platform or (), "--platform"),
@@ -167,15 +167,6 @@ def _declared(texts: Sequence[str]) -> dict[str, Platform]:
         with given_by("--set-platform"):
             declared[image] = Platform.parse(platform)
     return declared
-
-
-def _annotations(texts: Sequence[str]) -> dict[str, str]:
-    from manifestctl.cli.quantities import pair
-
-    pairs = [pair(text, "--annotation") for text in texts]
-    if len({key for key, _ in pairs}) != len(pairs):
-        raise InputError("--annotation gives the same key twice", hint="Leave one of them out.")
-    return dict(pairs)
 
 
 def _entry_annotation(text: str) -> tuple[Platform, str, str]:

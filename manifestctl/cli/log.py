@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import threading
 from typing import IO, TYPE_CHECKING
@@ -10,7 +11,7 @@ from manifestctl.events import Exchanged, Noted, Retried, Warned
 from manifestctl.text import outside
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from manifestctl.errors import ManifestctlError
     from manifestctl.events import Event
@@ -37,9 +38,12 @@ class Log:
         self._colour = colour
         self._lock = threading.Lock()
         self._warned: set[str] = set()
+        self._watchers: list[Callable[[Event], None]] = []
 
     def event(self, event: Event) -> None:
         """Show an event; a warning that was shown already is not shown again."""
+        for watcher in self._watchers:
+            watcher(event)
         if isinstance(event, Exchanged):
             if self._verbose:
                 detail = f" ({event.detail})" if event.detail else ""
@@ -55,6 +59,15 @@ class Log:
         elif isinstance(event, Warned) and event.message not in self._warned:
             self._warned.add(event.message)
             self._write("warning", event.message)
+
+    @contextlib.contextmanager
+    def watched(self, watcher: Callable[[Event], None]) -> Iterator[None]:
+        """Let somebody else see all events too while the block runs."""
+        self._watchers.append(watcher)
+        try:
+            yield
+        finally:
+            self._watchers.remove(watcher)
 
     def note(self, message: str) -> None:
         """Show a step of the run, unless quiet."""

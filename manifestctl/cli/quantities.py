@@ -61,3 +61,11 @@ def pair(text: str, option: str) -> tuple[str, str]:
     if not equals or not key:
         raise InputError(f"{option} '{escape(text, 200)}' is not KEY=VALUE", hint="Write org.example.key=value.")
     return key, value
+
+
+def annotation_pairs(texts: Iterable[str]) -> dict[str, str]:
+    """Parse ``--annotation`` options; raises `InputError`, also for a key that is given twice."""
+    pairs = [pair(text, "--annotation") for text in texts]
+    if len({key for key, _ in pairs}) != len(pairs):
+        raise InputError("--annotation gives the same key twice", hint="Leave one of them out.")
+    return dict(pairs)

@@ -92,10 +92,14 @@ class Session:
 
     def say_what_is_meant(self, location: Location) -> None:
         """Say what a location without tag and digest means."""
-        from manifestctl.model.location import ArchiveLocation, LayoutLocation
+        from manifestctl.model.location import ArchiveLocation, EngineLocation, LayoutLocation
 
         # Of an archive without a name only the one image can be meant, else it is an error that lists them.
-        if location.tag is None and location.digest is None and not isinstance(location, ArchiveLocation):
+        if (
+            location.tag is None
+            and location.digest is None
+            and not isinstance(location, ArchiveLocation | EngineLocation)
+        ):
             layout = isinstance(location, LayoutLocation)
             meant = f"the only image in {location}, or its tag latest" if layout else f"{location}:latest"
             self.log.note(f"no tag given: using {meant}")

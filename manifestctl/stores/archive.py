@@ -36,8 +36,8 @@ if TYPE_CHECKING:
     from manifestctl.model.location import ArchiveLocation
     from manifestctl.runtime import Cancel, Runtime
     from manifestctl.stores.archive_file import ArchiveFile
-    from manifestctl.stores.archive_images import ArchiveImage, Held
-    from manifestctl.stores.base import Blob, OnlyIf
+    from manifestctl.stores.archive_images import Held
+    from manifestctl.stores.base import Blob, LocalImage, OnlyIf
     from manifestctl.stores.docker_save import SavedImage
     from manifestctl.stores.tar_index import Member
 
@@ -145,7 +145,7 @@ class ArchiveStore:
         with self._errors():
             return list(dict.fromkeys(name for held in self._archive().images.held for name in held.names))
 
-    def images(self) -> list[ArchiveImage]:
+    def images(self) -> list[LocalImage]:
         """List the images, in the archive's order, those without a name too."""
         with self._errors():
             images = self._archive().images

@@ -18,6 +18,7 @@ from manifestctl.model.manifest import Manifest, parse_config
 from manifestctl.model.reference import DEFAULT_TAG, Reference
 from manifestctl.model.strict_json import CONFIG_LIMIT
 from manifestctl.stores.archive_index import INDEX_FILE, Root, manifests, roots
+from manifestctl.stores.base import LocalImage
 from manifestctl.stores.docker_save import MANIFEST_FILE, saved_images
 from manifestctl.text import escape
 from manifestctl.values import dataclass
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
 
     from manifestctl.model.digest import Digest
     from manifestctl.model.manifest import ImageConfig
-    from manifestctl.model.platforms import Platform
     from manifestctl.stores.archive_file import ArchiveFile
     from manifestctl.stores.docker_save import SavedImage
 
@@ -42,22 +42,6 @@ _PLAIN_LAYERS = frozenset(
 # Docker shows 12 digits and takes fewer; a tag that is a date must not be taken for an image.
 _IMAGE_ID = re.compile(r"(?:sha256:)?([a-f0-9]{7,64})")
 _LISTED = 10
-
-
-@dataclass(frozen=True, slots=True)
-class ArchiveImage:
-    """One image, or list of images, in an archive.
-
-    ``names`` are references or tags as the archive has them; ``id`` is the digest of the config (Docker's image ID), or
-    of the list. ``platforms`` are those whose images are in the archive, ``size`` the bytes of configs and layers as
-    they are stored, ``created`` what the first config says.
-    """
-
-    names: tuple[str, ...]
-    id: Digest
-    platforms: tuple[Platform, ...]
-    size: int
-    created: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,18 +116,18 @@ class Images:
                 return self._one(found, name)
         raise NotFoundError(f"{self._file.what}: it holds no image '{escape(name, 200)}'", hint=self._near(name))
 
-    def describe(self, held: Held) -> ArchiveImage:
+    def describe(self, held: Held) -> LocalImage:
         """Say what is known of an image."""
         source = held.source
         if not isinstance(source, Root):
             members = [member for layer in source.layers if (member := self._file.find(layer)) is not None]
             size = source.config.size + sum(member.size for member in members)
-            return ArchiveImage(held.names, held.id, (source.image.platform,), size, source.image.created)
+            return LocalImage(held.names, held.id, (source.image.platform,), size, source.image.created)
         images = list(manifests(self._file, source.document)) if source.document is not None else []
         blobs = {part.digest: part.size for image in images for part in (image.config, *image.layers)}
         configs = [config for image in images if (config := self._config(image)) is not None]
         created = configs[0].created if configs else ""
-        return ArchiveImage(
+        return LocalImage(
             held.names, held.id, tuple(config.platform for config in configs), sum(blobs.values()), created
         )
 

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from manifestctl.model.location import Location
+    from manifestctl.model.platforms import Platform
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,6 +146,30 @@ class ReferrerStore(Protocol):
 
     def referrers(self, digest: Digest) -> list[Descriptor]:
         """List the manifests whose subject this is, by the API or by the tag scheme; empty if there are none."""
+
+
+@dataclass(frozen=True, slots=True)
+class LocalImage:
+    """One image, or list of images, of this machine that could be pushed.
+
+    ``names`` are references or tags as its place has them; ``id`` is the digest of the config (Docker's image ID), or of
+    the list. ``platforms`` are those whose images are there, ``size`` the bytes of configs and layers as they are stored
+    (None if nobody says), ``created`` when the first says that it was made.
+    """
+
+    names: tuple[str, ...]
+    id: Digest
+    platforms: tuple[Platform, ...]
+    size: int | None
+    created: str = ""
+
+
+@runtime_checkable
+class ImageLister(Protocol):
+    """A store that can say which images it has."""
+
+    def images(self) -> list[LocalImage]:
+        """List the images, those without a name too."""
 
 
 class OpenStore(Protocol):

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import threading
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, NoReturn
 
 from manifestctl.stores.archive import ArchiveStore, read_only
 from manifestctl.stores.archive_file import indexed_archive
+from manifestctl.stores.base import LocalImage
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -16,6 +18,7 @@ if TYPE_CHECKING:
     from manifestctl.model.location import EngineLocation
     from manifestctl.runtime import Runtime
     from manifestctl.stores.base import Blob, Content, OnlyIf
+    from manifestctl.stores.engine_images import EngineImage
     from manifestctl.transport.settings import TransportSettings
 
 
@@ -40,6 +43,13 @@ class EngineStore:
         """Close the archive, which is gone then."""
         if self._archive is not None:
             self._archive.close()
+
+    def images(self) -> list[LocalImage]:
+        """List all images of the engine; nothing is exported."""
+        from manifestctl.stores.engine import Engine
+
+        with Engine.connect(self._runtime, self._settings) as engine:
+            return [_local(image) for image in engine.list_images()]
 
     def resolve(self, name: str) -> Descriptor:
         """Say what the image is."""
@@ -96,3 +106,8 @@ class EngineStore:
                     prefer_saved=exported.image.kind != "containerd",
                 )
             return self._archive
+
+
+def _local(image: EngineImage) -> LocalImage:
+    created = datetime.fromtimestamp(image.created, UTC).isoformat() if image.created is not None else ""
+    return LocalImage(image.names, image.id, image.platforms, image.size, created.replace("+00:00", "Z"))

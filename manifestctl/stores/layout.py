@@ -31,6 +31,7 @@ from manifestctl.model.descriptor import Descriptor
 from manifestctl.model.digest import Digest
 from manifestctl.model.strict_json import MANIFEST_LIMIT, Fields, load
 from manifestctl.stores.base import Content, check_content, check_digest, checked, described
+from manifestctl.stores.layout_index import held_by, ref_name, with_entry
 from manifestctl.text import escape, plural
 
 if TYPE_CHECKING:
@@ -39,7 +40,6 @@ if TYPE_CHECKING:
     from manifestctl.model.location import LayoutLocation
     from manifestctl.stores.base import Blob, OnlyIf, Produced
 
-REF_NAME = "org.opencontainers.image.ref.name"
 _LAYOUT_FILE = "oci-layout"
 _INDEX_FILE = "index.json"
 _BLOBS = "blobs"
@@ -133,12 +133,16 @@ class LayoutStore:
         what = f"{produced.name} into {self._shown}"
         with self._errors(what, writing=True):
             self._make()
-            passing = self._root / "blobs" / f".{secrets.token_hex(8)}.produced"
-            with replacing(passing, sync=True) as file:
-                for chunk in produced.open():
-                    file.write(chunk)
-            descriptor = produced.descriptor()
-            passing.replace(self._place(descriptor.digest, what))
+            passing = self._root / f".{secrets.token_hex(8)}.tmp"
+            try:
+                with replacing(passing, sync=True) as file:
+                    for chunk in produced.open():
+                        file.write(chunk)
+                descriptor = produced.descriptor()
+                path = passing.replace(self._place(descriptor.digest, what))
+                sync_directory(path.parent)
+            finally:
+                passing.unlink(missing_ok=True)
         return descriptor
 
     def write_manifest(self, content: Content, tag: str | None = None, only_if: OnlyIf | None = None) -> None:
@@ -157,31 +161,21 @@ class LayoutStore:
     def tags(self) -> list[str]:
         """List the tags in the order of ``index.json``."""
         with self._errors(self._shown):
-            names = (_ref_name(entry) for entry in self._index()["manifests"] if isinstance(entry, dict))
+            names = (ref_name(entry) for entry in self._index()["manifests"])
             return list(dict.fromkeys(name for name in names if name))
 
     def _write_entry(self, content: Content, tag: str | None, only_if: OnlyIf | None, what: str) -> None:
         index = self._read_index()
         entries: list[Any] = index["manifests"]
-        digest = str(content.digest)
-        same = [entry for entry in entries if isinstance(entry, dict) and _ref_name(entry) == tag]
-        if tag is None:
-            if any(isinstance(entry, dict) and entry.get("digest") == digest for entry in entries):
-                return
-        elif only_if is not None:
-            held = list(dict.fromkeys(escape(str(entry.get("digest")), 200) for entry in same))
+        if only_if is not None and tag is not None:
+            held = held_by(entries, tag)
             if held != ([str(only_if.digest)] if only_if.digest else []):
-                raise ConflictError(f"{what}: the tag holds {' and '.join(held) or 'nothing'} now")
+                raise ConflictError(f"{what}: the tag holds {escape(' and '.join(held), 300) or 'nothing'} now")
         made = Descriptor(content.media_type, content.digest, len(content.raw)).to_json()
-        if tag is not None:
-            if len(same) == 1 and all(same[0].get(key) == value for key, value in made.items()):
-                return
-            # An entry that only kept the content from being collected has done its work.
-            same += [entry for entry in entries if entry == made]
-            made["annotations"] = {REF_NAME: tag}
-        index["manifests"] = _replaced(entries, same if tag is not None else [], made)
-        with replacing(self._root / _INDEX_FILE, sync=True) as file:
-            file.write(json.dumps(index, indent=2, ensure_ascii=False).encode() + b"\n")
+        index["manifests"] = with_entry(entries, made, tag)
+        if index["manifests"] is not entries:
+            with replacing(self._root / _INDEX_FILE, sync=True) as file:
+                file.write(json.dumps(index, indent=2, ensure_ascii=False).encode() + b"\n")
 
     def _make(self) -> None:
         if self._is_layout():
@@ -251,7 +245,7 @@ class LayoutStore:
     def _entry(self, tag: str, what: str) -> Descriptor:
         entries = self._index()["manifests"]
         wanted = tag or "latest"
-        places = [i for i, entry in enumerate(entries) if isinstance(entry, dict) and _ref_name(entry) == wanted]
+        places = [i for i, entry in enumerate(entries) if ref_name(entry) == wanted]
         if not tag and not places and len(entries) == 1:
             places = [0]
         index = f"{self._shown}/{_INDEX_FILE}"
@@ -340,17 +334,3 @@ def _digest(name: str) -> Digest | None:
     except InputError:
         return None
     return digest if digest.verifiable else None
-
-
-def _replaced(entries: list[Any], gone: list[Any], made: dict[str, Any]) -> list[Any]:
-    """Return the entries with ``made`` in the place of the first of those that go, or at the end."""
-    identities = {id(entry) for entry in gone}
-    place = next((i for i, entry in enumerate(entries) if gone and entry is gone[0]), len(entries))
-    before, after = ([e for e in part if id(e) not in identities] for part in (entries[:place], entries[place:]))
-    return [*before, made, *after]
-
-
-def _ref_name(entry: dict[str, Any]) -> str | None:
-    annotations = entry.get("annotations")
-    name = annotations.get(REF_NAME) if isinstance(annotations, dict) else None
-    return name if isinstance(name, str) else None

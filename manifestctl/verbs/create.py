@@ -52,6 +52,8 @@ class CreateRequest:
     tags: tuple[str, ...] = ()
     guard: Guard = field(default_factory=Guard)
     dry_run: bool = False
+    copy: bool = False
+    tag_children: str | None = None
 
     def __post_init__(self) -> None:
         """Refuse tags that are none; raises `InputError`."""

@@ -127,8 +127,16 @@ def test_a_list_is_published_though_nobody_reads_its_name(layout: str) -> None:
 
 
 @pytest.mark.skipif(os.name != "posix", reason="a shell closes the streams")
-@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
-@pytest.mark.parametrize("command", ["create {layout}:list :1", "--version", "validate - "])
+@pytest.mark.parametrize(
+    ("command", "closed"),
+    [
+        ("create {layout}:list :1", ">&-"),
+        ("create {layout}:list :1", "2>&-"),
+        ("create {layout}:list :1", "<&- >&- 2>&-"),
+        ("--version", ">&-"),
+        ("validate - ", "<&-"),
+    ],
+)
 def test_streams_that_were_closed_before(layout: str, closed: str, command: str) -> None:
     shell = f'"$0" -m manifestctl {command.format(layout=layout)} {closed}'
     ran = subprocess.run(

@@ -10,6 +10,7 @@ import stat
 import subprocess
 import sys
 import tempfile
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,7 +31,8 @@ from manifestctl.model.digest import Digest
 from manifestctl.model.location import LayoutLocation
 from manifestctl.model.media_types import OCI_INDEX, OCI_MANIFEST
 from manifestctl.stores.base import Blob, Content, OnlyIf
-from manifestctl.stores.layout import REF_NAME, LayoutStore
+from manifestctl.stores.layout import LayoutStore
+from manifestctl.stores.layout_index import REF_NAME
 from tests.support import images
 from tests.support.images import digest_of, write_layout
 from tests.support.privileges import unprivileged
@@ -636,6 +638,66 @@ def test_a_blob_that_fails_midway_leaves_nothing(directory: Path) -> None:
         with pytest.raises(error):
             store.write_blob(Blob(Descriptor("x", Digest.of(b"all of it"), 9), opener))
     assert files_of(directory) == before
+
+
+@dataclass
+class Produced:
+    """What a compressor makes on the way, which knows its digest at the end."""
+
+    pieces: list[bytes | Exception]
+    name: str = "a layer"
+    made: bytes = b""
+
+    def open(self) -> Iterator[bytes]:
+        self.made = b""
+        for piece in self.pieces:
+            if isinstance(piece, Exception):
+                raise piece
+            self.made += piece
+            yield piece
+
+    def descriptor(self) -> Descriptor:
+        return Descriptor("application/x", Digest.of(self.made), len(self.made))
+
+
+@pytest.mark.parametrize("pieces", [[], [b"one"], [b"o", b"", b"ne" * 100_000]])
+def test_content_that_is_made_on_the_way_is_a_blob_at_the_end(directory: Path, pieces: list[bytes | Exception]) -> None:
+    store, produced = opened(directory), Produced(pieces)
+    for _ in range(2):
+        made = store.write_stream(produced)
+        assert store.read_blob(made, 1_000_000) == produced.made
+        assert made == produced.descriptor()
+    assert list(directory.glob("blobs/sha256/*")) == [blob_path(directory, str(made.digest))]
+    assert {path.name for path in directory.iterdir()} == {"blobs", "index.json", "oci-layout"}
+
+
+@pytest.mark.parametrize(
+    ("error", "raised"),
+    [
+        (IntegrityError("the source is damaged"), IntegrityError),
+        (OSError(28, "No space left on device"), UnreachableError),
+        (ValueError("a bug"), ValueError),
+    ],
+)
+def test_making_that_fails_leaves_nothing(directory: Path, error: Exception, raised: type[Exception]) -> None:
+    store = opened(directory)
+    store.write_manifest(content_of(IMAGE), "1.4")
+    before = files_of(directory)
+    with pytest.raises(raised):
+        store.write_stream(Produced([b"some of it", error]))
+    assert files_of(directory) == before
+
+
+@posix
+def test_what_is_made_does_not_go_where_links_lead_out(directory: Path, tmp_path: Path) -> None:
+    write_layout(directory, {"1.4": IMAGE})
+    outside = tmp_path / "outside"
+    (directory / "blobs").rename(outside)
+    (directory / "blobs").symlink_to(outside)
+    before = files_of(tmp_path)
+    with pytest.raises(DeniedError, match="it is a link that leads out of the layout"):
+        opened(directory).write_stream(Produced([b"x"]))
+    assert files_of(tmp_path) == before
 
 
 # Several writers.

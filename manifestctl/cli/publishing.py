@@ -1,0 +1,33 @@
+"""The options that all commands have which publish something, and what they mean."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from manifestctl.verbs.publish import Guard
+
+MoreTags = Annotated[list[str] | None, typer.Option("--tag", metavar="TAG", help="One more tag; latest goes last.")]
+NoOverwrite = Annotated[bool, typer.Option("--no-overwrite", help="Fail if a tag exists with other content.")]
+Expect = Annotated[
+    str | None, typer.Option("--expect", metavar="DIGEST", help="Fail if the tag does not hold this now.")
+]
+DigestFile = Annotated[
+    Path | None, typer.Option("--digest-file", metavar="FILE", help="Write the digest here, on success only.")
+]
+Report = Annotated[
+    Path | None, typer.Option("--report", metavar="FILE", help="Write the JSON result here, however it ends.")
+]
+
+
+def guard(*, no_overwrite: bool, expect: str | None) -> Guard:
+    """Return when a tag may be overwritten; raises `InputError` for an ``--expect`` that is no digest."""
+    from manifestctl.cli.quantities import given_by
+    from manifestctl.model.digest import Digest
+    from manifestctl.verbs.publish import Guard
+
+    with given_by("--expect"):
+        return Guard(no_overwrite, Digest.parse(expect) if expect is not None else None)

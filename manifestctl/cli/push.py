@@ -1,0 +1,246 @@
+"""``manifestctl push``."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from manifestctl.cli import publishing
+from manifestctl.cli.options import Common, with_common
+from manifestctl.cli.publication import Ending, Telling, tag_members, tag_notes
+from manifestctl.cli.session import Session, run
+from manifestctl.errors import InputError
+from manifestctl.text import escape, plural, size
+from manifestctl.values import dataclass
+
+if TYPE_CHECKING:
+    from manifestctl.model.location import Location, Writable
+    from manifestctl.model.platforms import Platform
+    from manifestctl.verbs.push_request import Pushed, PushRequest
+
+_EVERYTHING = "all"
+_ARCHIVE_ENDINGS = (".tar", ".tar.gz", ".tgz", ".tar.zst", ".tzst")
+
+
+class ImageFormat(StrEnum):
+    """The family of media types of the image."""
+
+    docker = "docker"
+    oci = "oci"
+
+
+class Compression(StrEnum):
+    """How layers are packed."""
+
+    gzip = "gzip"
+    zstd = "zstd"
+    none = "none"
+
+
+@dataclass(frozen=True, slots=True)
+class _Options:
+    """The options of `push`, as they were given."""
+
+    source: str
+    target: str | None
+    tags: tuple[str, ...]
+    platform: tuple[str, ...]
+    format: ImageFormat | None
+    compression: Compression | None
+    level: int | None
+    by_digest: bool
+    no_overwrite: bool
+    expect: str | None
+    annotation: tuple[str, ...]
+    digest_file: Path | None
+    report: Path | None
+
+
+@with_common
+def push(
+    ctx: typer.Context,
+    source: Annotated[
+        str,
+        typer.Argument(
+            metavar="SOURCE", show_default=False, help="docker-archive:FILE, oci:DIR:TAG, a file, or an engine's image."
+        ),
+    ],
+    target: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="[TARGET]", show_default=False, help="registry/repository:tag; absent: SOURCE's own name."
+        ),
+    ] = None,
+    tag: publishing.MoreTags = None,
+    platform: Annotated[
+        list[str] | None,
+        typer.Option("--platform", metavar="PLATFORMS", help="Of a source of several platforms, this one; or: all."),
+    ] = None,
+    format: Annotated[ImageFormat | None, typer.Option("--format", help="Convert to Docker's or OCI's types.")] = None,
+    compression: Annotated[
+        Compression | None, typer.Option("--compression", help="How layers are packed that are not yet (gzip).")
+    ] = None,
+    compression_level: Annotated[
+        int | None, typer.Option("--compression-level", metavar="N", help="gzip 1 to 9 (1), zstd 1 to 19 (3).")
+    ] = None,
+    by_digest: Annotated[bool, typer.Option("--by-digest", help="Move no tag; print the digest.")] = False,
+    no_overwrite: publishing.NoOverwrite = False,
+    expect: publishing.Expect = None,
+    annotation: Annotated[
+        list[str] | None, typer.Option("--annotation", metavar="KEY=VALUE", help="Annotate the image's manifest.")
+    ] = None,
+    digest_file: publishing.DigestFile = None,
+    report: publishing.Report = None,
+    *,
+    common: Common,
+) -> None:
+    """Push an image from an engine, an archive or a layout."""
+    del ctx
+    options = _Options(
+        source,
+        target,
+        tuple(tag or ()),
+        tuple(platform or ()),
+        format,
+        compression,
+        compression_level,
+        by_digest,
+        no_overwrite,
+        expect,
+        tuple(annotation or ()),
+        digest_file,
+        report,
+    )
+    run("push", common, lambda session: _push(session, options))
+
+
+def _push(session: Session, options: _Options) -> None:
+    from manifestctl.cli.result_files import ResultFiles
+
+    files = ResultFiles(digest_file=options.digest_file, report=options.report)
+    shown = options.target or options.source
+    Ending(session, files, _TELLING, shown).act(lambda ending: _begin(session, options, ending))
+
+
+def _begin(session: Session, options: _Options, ending: Ending[Pushed]) -> Pushed:
+    from manifestctl.cli.progress import showing
+    from manifestctl.verbs.push import push as send
+
+    request = _request(session, options)
+    ending.target = str(request.target)
+    with session.open_stores() as stores:
+        stores.reach(request.target, 2)
+        with showing(session):
+            return send(request, stores, session.runtime)
+
+
+def _request(session: Session, options: _Options) -> PushRequest:
+    from manifestctl.cli.quantities import annotation_pairs, platforms
+    from manifestctl.verbs.push_request import Packing, PushRequest
+
+    everything = options.platform == (_EVERYTHING,)
+    wanted = () if everything else platforms(options.platform, "--platform")
+    if len(wanted) > 1:
+        raise InputError(
+            "--platform names several platforms",
+            hint="Push one of them, or all with --platform all; copy narrows lists.",
+        )
+    source, target = _locations(session, options, wanted, everything=everything)
+    compression, family = options.compression, options.format
+    return PushRequest(
+        source=source,
+        target=target,
+        platforms=wanted,
+        everything=everything,
+        tags=options.tags,
+        packing=Packing(compression.value if compression else None, options.level, family.value if family else None),
+        by_digest=options.by_digest,
+        guard=publishing.guard(no_overwrite=options.no_overwrite, expect=options.expect),
+        annotations=annotation_pairs(options.annotation),
+        concurrency=session.common.concurrency,
+    )
+
+
+def _locations(
+    session: Session, options: _Options, wanted: tuple[Platform, ...], *, everything: bool
+) -> tuple[Location, Writable]:
+    """Return where the image is and where it goes; with one argument it is the engine's image of that name."""
+    from manifestctl.model.location import EngineLocation, check_target, parse_location
+
+    source = source_location(options.source)
+    if isinstance(source, EngineLocation):
+        source = replace(source, platform=wanted[0] if wanted else None, every=everything)
+    if options.target is None and not isinstance(source, EngineLocation):
+        raise InputError(
+            f"{source}: there is no target to push it to", hint="Write manifestctl push SOURCE registry/repository:tag"
+        )
+    target = check_target(parse_location(options.target or options.source.removeprefix("docker-daemon:")))
+    if target.tag is None and target.digest is None and not options.by_digest:
+        session.say_what_is_meant(target)
+        target = target.with_tag("latest")
+    return source, target
+
+
+def source_location(text: str) -> Location:
+    """Parse a source: a location, a path, or the name of an engine's image."""
+    from manifestctl.model.location import EngineLocation, parse_location
+    from manifestctl.model.reference import Reference
+
+    if text.startswith(("/", "./", "../")) or (text.lower().endswith(_ARCHIVE_ENDINGS) and ":" not in text):
+        # A directory is a layout; a file is whichever kind of archive it turns out to be.
+        return parse_location(f"oci:{text}" if Path(text).is_dir() else f"docker-archive:{text}")
+    location = parse_location(text)
+    return EngineLocation.parse(text) if isinstance(location, Reference) else location
+
+
+def _members(pushed: Pushed | None) -> dict[str, Any]:
+    content = pushed.content if pushed is not None and (not pushed.exit_code or pushed.published != "false") else None
+    return {
+        "reference": str(pushed.request.target.with_digest(content.digest)) if pushed and content else None,
+        "digest": str(content.digest) if content else None,
+        "media_type": content.media_type if content else None,
+        "status": pushed.status if pushed is not None else "failed",
+        "platform": str(pushed.platform) if pushed is not None and pushed.platform else None,
+        "tags": tag_members(pushed.tags if pushed is not None else ()),
+        "layers": [
+            {
+                "digest": str(layer.descriptor.digest),
+                "media_type": layer.descriptor.media_type,
+                "size": layer.descriptor.size,
+                "how": layer.how,
+            }
+            for layer in (pushed.layers if pushed is not None else ())
+        ],
+    }
+
+
+def _result(pushed: Pushed) -> str:
+    content = pushed.content
+    return str(pushed.request.target.with_digest(content.digest)) if content is not None else ""
+
+
+def _notes(pushed: Pushed) -> list[str]:
+    if pushed.content is None or pushed.exit_code:
+        return []
+    digest, store = pushed.content.digest, pushed.request.target.store
+    ways: dict[str, list[int]] = {}
+    for layer in dict.fromkeys(pushed.layers):
+        ways.setdefault(layer.how, []).append(layer.descriptor.size)
+    told = ", ".join(f"{len(sizes)} {how} ({size(sum(sizes))})" for how, sizes in ways.items())
+    platform = f"{pushed.platform.shown}: " if pushed.platform is not None else ""
+    lines = [f"{platform}{plural(len(pushed.layers), 'layer')}: {told}"] if pushed.layers else []
+    if pushed.request.by_digest:
+        state = "is there now" if pushed.written else "was there already"
+        lines.append(f"{escape(store, 300)}@{digest} {state}; it has no tag")
+        lines.append("untagged images are garbage to some registries until a list holds them (docs/output.md)")
+        return lines
+    return lines + tag_notes(store, pushed.tags, digest)
+
+
+_TELLING: Telling[Pushed] = Telling(
+    "image", _members, _result, _notes, lambda pushed: pushed.content.digest if pushed.content is not None else None
+)

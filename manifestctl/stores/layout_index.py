@@ -1,0 +1,42 @@
+"""The entries of a layout's ``index.json`` as values. OCI image-spec "Image Layout", "index.json file".
+
+Other tools write there too, so that an entry may be anything; what is not understood is left as it is.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+REF_NAME = "org.opencontainers.image.ref.name"
+"""The annotation that holds an entry's tag."""
+
+
+def ref_name(entry: object) -> str | None:
+    """Return the tag that an entry has, or None."""
+    annotations = entry.get("annotations") if isinstance(entry, dict) else None
+    name = annotations.get(REF_NAME) if isinstance(annotations, dict) else None
+    return name if isinstance(name, str) else None
+
+
+def held_by(entries: list[Any], tag: str) -> list[str]:
+    """Return the digests that a tag has, each once; more than one only if some tool wrote it so."""
+    return list(dict.fromkeys(str(entry.get("digest")) for entry in entries if ref_name(entry) == tag))
+
+
+def with_entry(entries: list[Any], made: dict[str, Any], tag: str | None) -> list[Any]:
+    """Return the entries with one for this descriptor, under the tag if there is one; the same list if it is there.
+
+    It takes the place of the entry that had the tag, and otherwise comes last.
+    """
+    if tag is None:
+        known = any(isinstance(entry, dict) and entry.get("digest") == made["digest"] for entry in entries)
+        return entries if known else [*entries, made]
+    same = [entry for entry in entries if ref_name(entry) == tag]
+    if len(same) == 1 and all(same[0].get(key) == value for key, value in made.items()):
+        return entries
+    # An entry without a tag that only kept the content from being collected has done its work.
+    gone = [*same, *(entry for entry in entries if entry == made)]
+    identities = {id(entry) for entry in gone}
+    place = next((i for i, entry in enumerate(entries) if gone and entry is gone[0]), len(entries))
+    before, after = ([e for e in part if id(e) not in identities] for part in (entries[:place], entries[place:]))
+    return [*before, made | {"annotations": {REF_NAME: tag}}, *after]
