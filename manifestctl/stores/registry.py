@@ -91,6 +91,9 @@ class RegistryStore:
         if response.truncated:
             raise DocumentError(f"{what}: is larger than {MANIFEST_LIMIT} bytes", rule="json-too-large")
         self._pass_on_warning(response)
+        media_type = media_types.essence(response.headers.get("content-type", ""))
+        if media_type in media_types.GENERIC:
+            self._runtime.observe(Warned(f"{what} was served as '{media_type}'; what it says itself decides what it is"))
         raw = response.body
         digest = Digest.of(raw)
         if isinstance(name, Descriptor):
@@ -101,7 +104,7 @@ class RegistryStore:
             check_digest(raw, digest, what)
         else:
             self._check_header(response, raw, what)
-        return Content(raw, media_types.essence(response.headers.get("content-type", "")), digest)
+        return Content(raw, media_type, digest)
 
     def read_blob(self, descriptor: Descriptor, limit: int) -> bytes:
         """Read a small blob whole."""

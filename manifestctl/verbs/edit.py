@@ -23,18 +23,18 @@ def narrowed(
 ) -> Content:
     """Return the list with the images for these platforms (all, if none are given) and the attestations of these.
 
-    The same bytes if nothing is left out. Raises `NotFoundError` if no image is left, or one that is required has no
-    attestation.
+    The same bytes if nothing is left out. Raises `NotFoundError` if no image is left, if there is none for one of the
+    platforms, or if one that is required has no attestation.
     """
     images = [entry for entry in index.entries if not entry.is_attestation]
     kept = {str(entry.digest) for entry in images if _is_wanted(entry, platforms)}
-    if not kept:
-        names = ", ".join(str(platform) for platform in platforms)
-        there = ", ".join(entry.platform.shown for entry in images if entry.platform) or "none"
-        raise NotFoundError(f"{what}: there is no image for {names}; there is: {there}")
+    _check_all_there(images, platforms, what)
     attested = {entry.attests for entry in index.entries}
     if attestations == "require" and kept - attested:
-        raise NotFoundError(f"{what}: {', '.join(sorted(kept - attested))} has no attestation")
+        raise NotFoundError(
+            f"{what}: {', '.join(sorted(kept - attested))} has no attestation, and --attestations require was given",
+            hint="Build it with 'docker buildx build --provenance=true --push', or leave the option out.",
+        )
     chosen = [
         position
         for position, entry in enumerate(index.entries)
@@ -51,7 +51,19 @@ def with_entries(content: Content, chosen: Sequence[int], what: str) -> Content:
     document: dict[str, Any] = load(content.raw, what)
     document["manifests"] = [document["manifests"][position] for position in chosen]
     raw = json.dumps(document, indent=2, ensure_ascii=False).encode()
-    return Content.of(raw, content.media_type or document.get("mediaType", ""))
+    return Content.of(raw, content.media_type)
+
+
+def _check_all_there(images: Sequence[Descriptor], platforms: Sequence[Platform], what: str) -> None:
+    there = ", ".join(dict.fromkeys(entry.platform.shown for entry in images if entry.platform)) or "none"
+    absent = [str(wanted) for wanted in platforms if not any(_is_wanted(entry, [wanted]) for entry in images)]
+    if absent:
+        raise NotFoundError(
+            f"{what}: there is no image for {', '.join(absent)}; there is: {there}",
+            hint="'manifestctl inspect' shows what is in it.",
+        )
+    if not images:
+        raise NotFoundError(f"{what}: there is no image in it", hint="'manifestctl inspect' shows what is in it.")
 
 
 def _is_wanted(entry: Descriptor, platforms: Sequence[Platform]) -> bool:

@@ -9,29 +9,34 @@ from __future__ import annotations
 from dataclasses import field
 from typing import TYPE_CHECKING, Literal
 
-from manifestctl.errors import NotFoundError
-from manifestctl.events import BlobMoved, BlobStarted
+from manifestctl.errors import DocumentError, NotFoundError
+from manifestctl.events import BlobMoved, BlobStarted, BytesMoved
 from manifestctl.model import media_types
 from manifestctl.model.manifest import Index, Manifest
-from manifestctl.stores.base import Blob, Mounter
+from manifestctl.stores.base import Blob, Content, Mounter
 from manifestctl.text import escape
 from manifestctl.values import dataclass
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from manifestctl.events import Observer
     from manifestctl.model.descriptor import Descriptor
     from manifestctl.model.digest import Digest
     from manifestctl.parallel import Pool
-    from manifestctl.stores.base import Content, Store
+    from manifestctl.stores.base import Store
 
 How = Literal["exists", "mounted", "sent"]
+
+_MAX_DEPTH = 3
 
 
 @dataclass(slots=True)
 class Moved:
-    """What moved: each blob once, with how it came there, and the manifests that were written."""
+    """What moved: each blob once, with how it came there, and the manifests that were written.
+
+    Layers that may not be distributed and are not in the source either are not among the blobs.
+    """
 
     blobs: dict[Digest, How] = field(default_factory=dict)
     manifests: list[Digest] = field(default_factory=list)
@@ -39,17 +44,22 @@ class Moved:
 
 @dataclass(frozen=True, slots=True)
 class Transfer:
-    """A way from one store to another, in one run."""
+    """A way from one store to another, in one run.
+
+    ``known`` are manifests and ``small`` blobs that were read already, so that they are not read again.
+    """
 
     source: Store
     target: Store
     pool: Pool
     observe: Observer
     moved: Moved = field(default_factory=Moved)
+    known: Mapping[Digest, Content] = field(default_factory=dict)
+    small: Mapping[Digest, bytes] = field(default_factory=dict, repr=False)
 
     def image(self, content: Content) -> Manifest | Index:
         """Bring over everything that a manifest or list names, and the manifests in a list; not the content itself."""
-        manifest = content.parse(f"{self.source.name}@{content.digest}")
+        manifest = self._parsed(content)
         if isinstance(manifest, Index):
             self.entries(manifest.entries)
         else:
@@ -57,62 +67,96 @@ class Transfer:
         return manifest
 
     def entries(self, entries: Sequence[Descriptor]) -> None:
-        """Bring over the images of a list, by digest, each whole; what the target has already is left."""
-        left = [entry for entry in dict.fromkeys(entries) if not self._has_manifest(entry)]
-        contents = self.pool.map(self.source.read_manifest, left)
-        blobs: list[Descriptor] = []
-        deeper: list[Index] = []
-        for content in contents:
-            manifest = content.parse(f"{self.source.name}@{content.digest}")
-            if isinstance(manifest, Index):
-                deeper.append(manifest)
-            else:
-                blobs += [manifest.config, *manifest.layers]
-        for index in deeper:
-            self.entries(index.entries)
-        self._blobs(blobs)
-        self.pool.map(self.target.write_manifest, contents)
-        self.moved.manifests += [content.digest for content in contents]
+        """Bring over the images of a list, by digest, each whole; what the target has already is left.
 
-    def _has_manifest(self, entry: Descriptor) -> bool:
-        if self.source.name == self.target.name:
-            return True
+        Raises `DocumentError` if lists are nested too deep, and whatever reading and writing raise.
+        """
+        self._entries(entries, 1)
+
+    def _entries(self, entries: Sequence[Descriptor], level: int) -> None:
+        if self._is_at_home:
+            return
+        wanted: dict[Digest, Descriptor] = {}
+        for entry in entries:
+            if entry.digest not in self.moved.manifests:
+                wanted.setdefault(entry.digest, entry)
+        left = [content for content in self.pool.map(self._lacking, wanted.values()) if content is not None]
+        manifests = [self._parsed(content) for content in left]
+        inner = [entry for manifest in manifests if isinstance(manifest, Index) for entry in manifest.entries]
+        if inner and level == _MAX_DEPTH:
+            raise DocumentError(
+                f"{escape(self.source.name, 300)}: lists are nested deeper than {_MAX_DEPTH} levels",
+                hint="Copy the images in it by their digests.",
+                rule="list-too-deep",
+            )
+        if inner:
+            self._entries(inner, level + 1)
+        images = [manifest for manifest in manifests if isinstance(manifest, Manifest)]
+        self._blobs([blob for image in images for blob in (image.config, *image.layers)])
+        self.pool.map(self.target.write_manifest, map(typed, left, manifests))
+        self.moved.manifests += [content.digest for content in left]
+
+    def _lacking(self, entry: Descriptor) -> Content | None:
+        """Return the manifest if the target does not have it.
+
+        It is there only with all that it names, so that nothing of it need be looked for. Manifests are small: GET
+        costs one request where HEAD and, for what is absent, GET would cost two.
+        """
         try:
-            return self.target.resolve(str(entry.digest)).size == entry.size
+            self.target.read_manifest(entry)
         except NotFoundError:
-            return False
+            return self.known.get(entry.digest) or self.source.read_manifest(entry)
+        return None
 
-    def _blobs(self, descriptors: Sequence[Descriptor]) -> None:
-        if self.source.name == self.target.name:
+    @property
+    def _is_at_home(self) -> bool:
+        return self.source.name == self.target.name
+
+    def _parsed(self, content: Content) -> Manifest | Index:
+        return content.parse(f"{escape(self.source.name, 300)}@{content.digest}")
+
+    def _blobs(self, descriptors: Iterable[Descriptor]) -> None:
+        if self._is_at_home:
             return
         wanted = {blob.digest: blob for blob in descriptors if blob.digest not in self.moved.blobs}
         # The largest begin first, so that none of them is alone at the end.
         ordered = sorted(wanted.values(), key=lambda blob: -blob.size)
         for descriptor, how in zip(ordered, self.pool.map(self.blob, ordered), strict=True):
-            self.moved.blobs[descriptor.digest] = how
+            if how is not None:
+                self.moved.blobs[descriptor.digest] = how
 
-    def blob(self, descriptor: Descriptor) -> How:
-        """Bring over one blob."""
+    def blob(self, descriptor: Descriptor) -> How | None:
+        """Bring over one blob; None if it is a layer that may not be distributed, and is not in the source either."""
         if media_types.is_foreign(descriptor.media_type) and not self.source.has(descriptor):
-            return "exists"
+            return None
         name = descriptor.digest.short
-        if isinstance(self.target, Mounter) and self.target.mount(descriptor, self.source):
+        if self._mounted(descriptor):
             self.observe(BlobMoved(name, descriptor.size, "mounted"))
             return "mounted"
         self.observe(BlobStarted(name, descriptor.size))
         written = self.target.write_blob(Blob(descriptor, lambda: self._stream(descriptor)))
-        self.observe(BlobMoved(name, descriptor.size, "sent" if written else "exists"))
-        return "sent" if written else "exists"
+        how: How = "sent" if written else "exists"
+        self.observe(BlobMoved(name, descriptor.size, how))
+        return how
+
+    def _mounted(self, descriptor: Descriptor) -> bool:
+        """Tell whether the blob could be mounted. There are registries that say so of what is not there afterwards."""
+        if not isinstance(self.target, Mounter) or not self.target.mount(descriptor, self.source):
+            return False
+        return self.target.has(descriptor)
 
     def _stream(self, descriptor: Descriptor) -> Iterator[bytes]:
-        from manifestctl.events import BytesMoved
-
+        name, held = descriptor.digest.short, self.small.get(descriptor.digest)
+        if held is not None:
+            self.observe(BytesMoved(name, len(held)))
+            yield held
+            return
         with self.source.open_blob(descriptor) as chunks:
             for chunk in chunks:
-                self.observe(BytesMoved(descriptor.digest.short, len(chunk)))
+                self.observe(BytesMoved(name, len(chunk)))
                 yield chunk
 
 
-def where(store: Store, tag: str | None) -> str:
-    """Return how messages call a tag of a store."""
-    return escape(f"{store.name}:{tag}" if tag else store.name, 300)
+def typed(content: Content, manifest: Manifest | Index) -> Content:
+    """Return the content with its own media type, where its store did not know better than, say, ``text/plain``."""
+    return Content(content.raw, manifest.media_type, content.digest)

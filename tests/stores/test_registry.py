@@ -868,3 +868,15 @@ def test_tags_of_a_repository_that_is_not_there(reached: Reach) -> None:
     assert isinstance(problem, NotFoundError)
     assert problem.repository_unknown
     assert f"listing tags of {reached.host}/no/such failed" in problem.message
+
+
+@pytest.mark.parametrize("kind", [None, "application/json", "text/plain; charset=utf-8"])
+def test_a_manifest_that_is_served_as_nothing_in_particular(kind: str | None) -> None:
+    image = images.image("linux/amd64")
+    with FakeRegistry() as server, reach(server) as reached:
+        server.put(WEB, "1", image)
+        server.faults.add(content_type(kind), path="/manifests/")
+        content = reached.store(WEB).read_manifest("1")
+        assert content.parse("it").media_type == image.media_type
+        assert len(reached.warnings) == 1
+        assert "what it says itself decides" in reached.warnings[0]
