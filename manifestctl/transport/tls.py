@@ -120,6 +120,8 @@ def _make(recipe: _Recipe, environ: Mapping[str, str]) -> ssl.SSLContext:
     import ssl
 
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    # Python leaves this to the system's configuration, which on Debian says it to OpenSSL alone.
+    context.minimum_version = max(context.minimum_version, ssl.TLSVersion.TLSv1_2)
     if recipe.verify:
         load_system_store(context, environ)
         for file in recipe.authorities:
