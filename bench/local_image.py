@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 MIB = 1024 * 1024
 TAG = "bench"
 NAME = f"localhost/bench:{TAG}"
-# Layers of real images are uneven: a base, dependencies, the program, its configuration.
-SIZES_MIB = (84, 60, 48, 36, 24, 12)
+# Layers of real images are uneven: a base, dependencies, the program, its configuration. Parts of the whole.
+SHARES = (0.32, 0.23, 0.18, 0.14, 0.09, 0.04)
 _ROOTS = ("/usr/bin", "/usr/share", "/usr/lib", sys.prefix)
 _LARGEST = 16 * MIB
 _OCI = "application/vnd.oci.image"
@@ -64,18 +64,21 @@ class LocalImage:
         return sum(layer.size for layer in self.layers)
 
 
-def make_image(directory: Path) -> LocalImage:
-    """Make the image of six layers out of files that lie on this machine, the same ones each time."""
+def make_image(directory: Path, mebibytes: int) -> LocalImage:
+    """Make an image of six layers out of files that lie on this machine, the same ones each time.
+
+    Its tars have at least so many bytes. Raises `RuntimeError` if there are not so many files.
+    """
     directory.mkdir(parents=True)
     files = _files()
-    layers = tuple(_layer(directory / f"{number}.tar", files, size) for number, size in enumerate(SIZES_MIB))
-    return _written(directory, layers)
+    sizes = [round(share * mebibytes * MIB) for share in SHARES]
+    return _written(directory, tuple(_layer(directory / f"{at}.tar", files, size) for at, size in enumerate(sizes)))
 
 
 def make_large(directory: Path, mebibytes: int) -> LocalImage:
     """Make an image of one layer with one file, which no compressor gets small."""
     directory.mkdir(parents=True)
-    block = random.Random(_SEED).randbytes(MIB)  # noqa: S311 - content, not a secret
+    block = random.Random(_SEED).randbytes(MIB)
     path = directory / "0.tar"
     with path.open("wb") as raw:
         hashing = _Hashing(raw)
@@ -121,13 +124,15 @@ def _walk(root: str) -> Iterator[Path]:
                 yield path
 
 
-def _layer(path: Path, files: Iterator[Path], mebibytes: int) -> Layer:
+def _layer(path: Path, files: Iterator[Path], size: int) -> Layer:
     with path.open("wb") as raw:
         hashing = _Hashing(raw)
         # tarfile asks no more of its file than to be written to, in its stream mode.
         with tarfile.open(fileobj=hashing, mode="w|", format=tarfile.GNU_FORMAT, bufsize=MIB) as tar:  # type: ignore[call-overload]
-            while hashing.size < mebibytes * MIB:
-                source = next(files)
+            while hashing.size < size:
+                source = next(files, None)
+                if source is None:
+                    raise RuntimeError(f"there are not enough files in {', '.join(_ROOTS)} for such an image")
                 header = tarfile.TarInfo(str(source).lstrip("/"))
                 with source.open("rb") as file:
                     header.size = os.fstat(file.fileno()).st_size

@@ -12,9 +12,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from bench.delay_proxy import Log
+
+    Watch = Callable[[int], None]
 
 RUN_SECONDS = 120.0
 TOKEN_PROXY = "token"
@@ -74,20 +77,20 @@ class Sample:
         return sum(exchange.proxy == TOKEN_PROXY for exchange in self.log.exchanges)
 
 
-def run(commands: list[list[str]], environment: dict[str, str], directory: Path) -> Timing:
-    """Run commands one after the other until one fails, and time them together."""
+def run(commands: list[list[str]], environment: dict[str, str], directory: Path, watch: Watch | None = None) -> Timing:
+    """Run commands one after the other until one fails, and time them together; ``watch`` is told each process ID."""
     output = directory / "output.txt"
     started = time.monotonic()
     code = 0
     with output.open("wb") as file:
         for command in commands:
-            code = _run_one(command, environment, directory, file.fileno())
+            code = _run_one(command, environment, directory, file.fileno(), watch)
             if code:
                 break
     return Timing(started, time.monotonic(), code, output.read_text(errors="replace"))
 
 
-def _run_one(command: list[str], environment: dict[str, str], directory: Path, output: int) -> int:
+def _run_one(command: list[str], environment: dict[str, str], directory: Path, output: int, watch: Watch | None) -> int:
     process = subprocess.Popen(
         command,
         stdin=subprocess.DEVNULL,
@@ -101,6 +104,8 @@ def _run_one(command: list[str], environment: dict[str, str], directory: Path, o
     watchdog = threading.Timer(RUN_SECONDS, _kill, (process.pid,))
     watchdog.daemon = True
     watchdog.start()
+    if watch is not None:
+        watch(process.pid)
     try:
         return process.wait()
     finally:

@@ -17,7 +17,7 @@ from manifestctl.model.location import parse_location
 from manifestctl.model.manifest import Index, Manifest
 from manifestctl.model.media_types import OCI_MANIFEST
 from manifestctl.parallel import Pool
-from manifestctl.stores.base import Blob, Content, OnlyIf
+from manifestctl.stores.base import Blob, Content, OnlyIf, StreamWriter
 from manifestctl.stores.locate import Stores
 from tests.support import images
 from tests.support.fake_content import StoredManifest
@@ -256,6 +256,46 @@ def test_a_blob_that_is_there_is_not_opened_again(store: Store) -> None:
 
     assert store.write_blob(Blob(blob.descriptor, opener)) is False
     assert store.read_blob(blob.descriptor, 100) == b"content"
+
+
+class Pieces:
+    """Content that is produced while it is written."""
+
+    name = "what is made"
+
+    def __init__(self, data: bytes, fault: Exception | None = None) -> None:
+        self.data = data
+        self.fault = fault
+        self.passes = 0
+
+    def open(self) -> Iterator[bytes]:
+        self.passes += 1
+        yield self.data[:7]
+        if self.fault is not None:
+            raise self.fault
+        yield self.data[7:]
+
+    def descriptor(self) -> Descriptor:
+        return Descriptor("x/y", Digest.of(self.data), len(self.data))
+
+
+def test_content_that_is_made_on_the_way_is_read_once(store: Store) -> None:
+    assert isinstance(store, StreamWriter)
+    pieces = Pieces(secrets.token_bytes(100_000))
+    for passes in (1, 2):
+        made = store.write_stream(pieces)
+        assert made == pieces.descriptor()
+        assert pieces.passes == passes
+    assert store.has(made)
+    assert store.read_blob(made, 100_000) == pieces.data
+
+
+def test_content_that_fails_on_the_way_is_not_kept(store: Store) -> None:
+    assert isinstance(store, StreamWriter)
+    pieces = Pieces(secrets.token_bytes(100), IntegrityError("not what it should be"))
+    with pytest.raises(IntegrityError, match="not what it should be"):
+        store.write_stream(pieces)
+    assert not store.has(pieces.descriptor())
 
 
 def test_a_blob_comes_in_pieces_of_any_size(store: Store) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -16,6 +15,8 @@ from manifestctl.text import escape, plural
 from manifestctl.values import dataclass
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from manifestctl.verbs.copy import Copied, CopyRequest
 
 
@@ -112,7 +113,7 @@ def _request(session: Session, options: _Options) -> CopyRequest:
         platforms=platforms(options.platform, "--platform"),
         attestations=options.attestations.value,
         referrers=options.referrers,
-        tags=options.tags,
+        tags=publishing.more_tags(options.tags),
         guard=publishing.guard(no_overwrite=options.no_overwrite, expect=options.expect),
         concurrency=session.common.concurrency,
     )

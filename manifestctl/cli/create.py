@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -15,6 +14,8 @@ from manifestctl.text import plural
 from manifestctl.values import dataclass
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from manifestctl.model.location import Location
     from manifestctl.verbs.create import Created, CreateRequest
 
@@ -104,19 +105,20 @@ def _begin(session: Session, options: checking.ImageOptions, extra: _Extra, endi
         request = _request(session, target, options, extra)
         from manifestctl.verbs.create import create as publish
 
-        return publish(request, stores, session.runtime)
+        if not extra.copy:
+            return publish(request, stores, session.runtime)
+        from manifestctl.cli.progress import showing
+
+        with showing(session):
+            return publish(request, stores, session.runtime)
 
 
 def _request(session: Session, target: Location, options: checking.ImageOptions, extra: _Extra) -> CreateRequest:
-    from manifestctl.cli.quantities import given_by
-    from manifestctl.model.reference import check_tag
     from manifestctl.verbs.create import CreateRequest
 
-    with given_by("--tag"):
-        tags = tuple(check_tag(tag) for tag in extra.tags)
     return CreateRequest(
         check=checking.check_request(session, target, options),
-        tags=tags,
+        tags=publishing.more_tags(extra.tags),
         guard=publishing.guard(no_overwrite=extra.no_overwrite, expect=extra.expect),
         copy=extra.copy,
         tag_children=extra.tag_children,

@@ -11,6 +11,7 @@ from manifestctl.cli.session import Session, run
 from manifestctl.text import escape, size
 
 if TYPE_CHECKING:
+    from manifestctl.model.platforms import Platform
     from manifestctl.stores.base import LocalImage
 
 
@@ -57,16 +58,21 @@ def _member(image: LocalImage) -> dict[str, object]:
     return {
         "names": list(image.names),
         "id": str(image.id),
-        "platforms": [str(platform) for platform in image.platforms],
+        "platforms": [str(platform) for platform in _platforms(image)],
         "size": image.size,
         "created": image.created or None,
     }
 
 
+def _platforms(image: LocalImage) -> list[Platform]:
+    # A config that is an artifact's, and an engine that does not say it, give platforms without a name.
+    return [platform for platform in image.platforms if platform.os]
+
+
 def _table(found: list[LocalImage]) -> list[str]:
     rows = [("NAME", "ID", "PLATFORM", "SIZE", "CREATED")]
     for image in found:
-        platforms = ", ".join(platform.shown for platform in image.platforms) or "unknown"
+        platforms = ", ".join(platform.shown for platform in _platforms(image)) or "unknown"
         short = image.id.encoded[:12]
         for name in image.names or ("<none>",):
             shown = size(image.size) if image.size is not None else "unknown"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import threading
-from typing import IO, TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, Protocol
 
 from manifestctl.events import Exchanged, Noted, Retried, Warned
 from manifestctl.text import outside
@@ -26,12 +26,22 @@ def wants_colour(stream: IO[str], environ: Mapping[str, str]) -> bool:
     return stream.isatty() and not plain
 
 
+class Sink(Protocol):
+    """What a log is written to: a text stream, or what does as much of one."""
+
+    def write(self, text: str, /) -> object:
+        """Write text."""
+
+    def flush(self) -> object:
+        """Make it visible."""
+
+
 class Log:
     """Writes events, findings and errors to a stream, one line each; thread-safe. A closed stream is not an error."""
 
     def __init__(self, stream: IO[str], *, quiet: bool, verbose: bool, as_json: bool, colour: bool) -> None:
         """Choose what is shown and how."""
-        self._stream = stream
+        self._stream: Sink = stream
         self._quiet = quiet
         self._verbose = verbose
         self._as_json = as_json
@@ -68,6 +78,17 @@ class Log:
             yield
         finally:
             self._watchers.remove(watcher)
+
+    @contextlib.contextmanager
+    def through(self, stream: Sink) -> Iterator[None]:
+        """Write to another stream while the block runs: one that knows what else is on the screen."""
+        with self._lock:
+            before, self._stream = self._stream, stream
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._stream = before
 
     def note(self, message: str) -> None:
         """Show a step of the run, unless quiet."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import sys
 import threading
-from typing import TYPE_CHECKING, Self
+from typing import IO, TYPE_CHECKING, Self
 
 from manifestctl.events import BlobMoved, BlobStarted, BytesMoved
 from manifestctl.text import size
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from types import TracebackType
 
+    from rich.console import Console
     from rich.progress import Progress, TaskID
 
     from manifestctl.cli.log import Log
@@ -61,20 +62,29 @@ class Lines:
         """End the heartbeat."""
         self._ended.set()
 
+    def say_how_far(self) -> None:
+        """Say in one line how far the blobs are that are under way, if there are any."""
+        with self._lock:
+            moving = dict(self._moving)
+        if moving:
+            # What is sent again is counted again.
+            done = sum(min(done, total) for done, total in moving.values())
+            total = sum(total for _, total in moving.values())
+            self._log.note(f"still sending: {size(done)} of {size(total)} in {', '.join(moving)}")
+
     def _beat(self) -> None:
         while not self._ended.wait(self._interval):
-            with self._lock:
-                moving = dict(self._moving)
-            done, total = (sum(numbers) for numbers in zip(*moving.values(), strict=True)) if moving else (0, 0)
-            if moving:
-                self._log.note(f"still sending: {size(min(done, total))} of {size(total)} in {', '.join(moving)}")
+            self.say_how_far()
 
 
 class Bars:
-    """Progress for people: a bar for each blob and one for the whole, with bytes, rate and time left."""
+    """Progress for people: a bar for each blob and one for the whole, with bytes, rate and time left.
 
-    def __init__(self, log: Log) -> None:
-        """Draw on the log's terminal."""
+    What the log says meanwhile goes above the bars.
+    """
+
+    def __init__(self, log: Log, stream: IO[str]) -> None:
+        """Draw on a terminal, which is the log's too."""
         from rich.console import Console
         from rich.progress import (
             BarColumn,
@@ -85,7 +95,7 @@ class Bars:
             TransferSpeedColumn,
         )
 
-        self._log = log
+        console = Console(file=stream, highlight=False)
         self._progress: Progress = Progress(
             TextColumn("{task.description}", markup=False),
             BarColumn(),
@@ -93,14 +103,16 @@ class Bars:
             TransferSpeedColumn(),
             TimeRemainingColumn(),
             TextColumn("{task.fields[how]}", markup=False),
-            console=Console(stderr=True, highlight=False),
-            transient=False,
+            console=console,
+            redirect_stdout=False,
+            redirect_stderr=False,
         )
         self._whole: TaskID = self._progress.add_task("all", total=0, how="")
         self._tasks: dict[str, TaskID] = {}
         self._sizes: dict[str, int] = {}
         self._done: dict[str, int] = {}
         self._lock = threading.Lock()
+        self._above = log.through(_Above(console))
 
     def event(self, event: Event) -> None:
         """Move the bars."""
@@ -112,17 +124,21 @@ class Bars:
             elif isinstance(event, BlobMoved):
                 self._started(event.name, event.size)
                 self._moved(event.name, event.size)
-                self._progress.update(self._tasks[event.name], how=event.how)
+                # Of more blobs than the terminal has rows, those that are there make room for the others.
+                fits = len(self._tasks) < self._progress.console.size.height - 1
+                self._progress.update(self._tasks[event.name], how=event.how, visible=fits)
 
     def __enter__(self) -> Self:
         """Begin to draw."""
         self._progress.start()
+        self._above.__enter__()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Stop drawing; what is drawn stays."""
+        self._above.__exit__(kind, error, trace)
         self._progress.stop()
 
     def _started(self, name: str, total: int) -> None:
@@ -142,6 +158,20 @@ class Bars:
         self._progress.update(self._whole, completed=sum(self._done.values()))
 
 
+class _Above:
+    """A stream whose lines appear above the bars, as they are."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+
+    def write(self, text: str, /) -> int:
+        self._console.out(text, end="", highlight=False)
+        return len(text)
+
+    def flush(self) -> None:
+        """Do nothing: the console draws at once."""
+
+
 @contextlib.contextmanager
 def showing(session: Session) -> Iterator[None]:
     """Show the progress of what moves while the block runs: bars on a terminal, lines elsewhere, nothing if quiet."""
@@ -151,7 +181,9 @@ def showing(session: Session) -> Iterator[None]:
     if session.common.quiet:
         yield
         return
-    bars = wants_colour(sys.stderr, session.environ) and session.common.log_format is LogFormat.text
-    shown: Bars | Lines = Bars(session.log) if bars and not session.common.verbose else Lines(session.log)
+    # A wire log says more than bars, and would push them down line by line.
+    plain = session.common.verbose or session.common.log_format is not LogFormat.text
+    bars = not plain and wants_colour(sys.stderr, session.environ)
+    shown: Bars | Lines = Bars(session.log, sys.stderr) if bars else Lines(session.log)
     with shown, session.log.watched(shown.event):
         yield

@@ -1,4 +1,4 @@
-"""The end of a command that publishes: result files, GitHub, stdout and the last words, in this order, whatever happened."""
+"""The end of a command that publishes: result files, GitHub, stdout, last words, in this order, whatever happened."""
 
 from __future__ import annotations
 
@@ -27,6 +27,7 @@ class Outcome(Protocol):
     """What became of a run that publishes: the results of the verbs."""
 
     error: ManifestctlError | None
+    tags: list[TagState]
 
     @property
     def exit_code(self) -> int:
@@ -44,8 +45,9 @@ O = TypeVar("O", bound=Outcome)  # noqa: E741 - the outcome of one command
 class Telling(Generic[O]):
     """How one command speaks of its outcome.
 
-    ``members`` are its own members of the JSON document, ``result`` what goes to stdout on success as text, ``notes`` what
-    was done, in lines for people, ``digest`` what the digest file holds; ``thing`` is what it publishes, in one word.
+    ``members`` are its own members of the JSON document, ``result`` what goes to stdout on success as text, ``notes``
+    what was done, in lines for people, ``digest`` what the digest file holds; ``thing`` is what it publishes, in one
+    word.
     """
 
     thing: str
@@ -196,15 +198,22 @@ class Ending(Generic[O]):
         target = escape(self.target, 300)
         errors = sum(finding.is_error for finding in self.findings)
         counted = f"{plural(errors, 'error')}; " if errors else ""
-        if isinstance(self.error, PartialError):
-            said = f"the {self.telling.thing} was published, but not everything that was asked for was done"
-        else:
-            said = {
-                "false": f"nothing was published: {target} is as it was",
-                "unknown": f"it is not known whether {target} was published; look at it, running this again is safe",
-                "true": f"{target} was published, but not everything that was asked for was done",
-            }[self.published]
-        self.session.log.error(counted + said)
+        published = "true" if isinstance(self.error, PartialError) else self.published
+        said = {
+            "false": f"nothing was published: {target} is as it was" if target else "nothing was published",
+            "unknown": f"it is not known whether {target} was published; look at it, running this again is safe",
+            "true": f"{target} was published, but not everything that was asked for was done",
+        }[published]
+        if self._is_untouched():
+            said = f"nothing was published: {target} is as it was, and holds this very {self.telling.thing} already"
+        message = f"{counted}{said}"
+        self.session.log.error(message)
+
+    def _is_untouched(self) -> bool:
+        """Tell whether the target's own tag holds what was to be published, but not by this run."""
+        if self.outcome is None or self.published != "true" or isinstance(self.error, PartialError):
+            return False
+        return bool(self.outcome.tags) and all(state.moved == "false" for state in self.outcome.tags)
 
 
 def tag_members(states: Sequence[TagState]) -> list[dict[str, Any]]:

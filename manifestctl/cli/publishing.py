@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from manifestctl.verbs.publish import Guard
 
 MoreTags = Annotated[list[str] | None, typer.Option("--tag", metavar="TAG", help="One more tag; latest goes last.")]
@@ -21,6 +23,15 @@ DigestFile = Annotated[
 Report = Annotated[
     Path | None, typer.Option("--report", metavar="FILE", help="Write the JSON result here, however it ends.")
 ]
+
+
+def more_tags(texts: Iterable[str]) -> tuple[str, ...]:
+    """Return the tags of ``--tag``; raises `InputError` for what is no tag."""
+    from manifestctl.cli.quantities import given_by
+    from manifestctl.model.reference import check_tag
+
+    with given_by("--tag"):
+        return tuple(check_tag(text) for text in texts)
 
 
 def guard(*, no_overwrite: bool, expect: str | None) -> Guard:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
@@ -18,11 +19,13 @@ from manifestctl.text import escape, plural, size
 from manifestctl.values import dataclass
 
 if TYPE_CHECKING:
-    from manifestctl.model.location import Location, Writable
+    from manifestctl.model.location import EngineLocation, Location, Writable
     from manifestctl.model.platforms import Platform
     from manifestctl.verbs.push_request import Pushed, PushRequest
 
 _EVERYTHING = "all"
+_SCHEMES = ("oci:", "oci-archive:", "docker-archive:", "docker-daemon:")
+_PATHS = ("/", "./", "../")
 _ARCHIVE_ENDINGS = (".tar", ".tar.gz", ".tgz", ".tar.zst", ".tzst")
 
 
@@ -61,7 +64,7 @@ class _Options:
 
 
 @with_common
-def push(
+def push(  # noqa: PLR0917 - one parameter for an option
     ctx: typer.Context,
     source: Annotated[
         str,
@@ -80,7 +83,9 @@ def push(
         list[str] | None,
         typer.Option("--platform", metavar="PLATFORMS", help="Of a source of several platforms, this one; or: all."),
     ] = None,
-    format: Annotated[ImageFormat | None, typer.Option("--format", help="Convert to Docker's or OCI's types.")] = None,
+    format: Annotated[  # noqa: A002 - as the option is called
+        ImageFormat | None, typer.Option("--format", help="Convert to Docker's or OCI's types.")
+    ] = None,
     compression: Annotated[
         Compression | None, typer.Option("--compression", help="How layers are packed that are not yet (gzip).")
     ] = None,
@@ -122,8 +127,7 @@ def _push(session: Session, options: _Options) -> None:
     from manifestctl.cli.result_files import ResultFiles
 
     files = ResultFiles(digest_file=options.digest_file, report=options.report)
-    shown = options.target or options.source
-    Ending(session, files, _TELLING, shown).act(lambda ending: _begin(session, options, ending))
+    Ending(session, files, _TELLING, options.target or "").act(lambda ending: _begin(session, options, ending))
 
 
 def _begin(session: Session, options: _Options, ending: Ending[Pushed]) -> Pushed:
@@ -156,7 +160,7 @@ def _request(session: Session, options: _Options) -> PushRequest:
         target=target,
         platforms=wanted,
         everything=everything,
-        tags=options.tags,
+        tags=publishing.more_tags(options.tags),
         packing=Packing(compression.value if compression else None, options.level, family.value if family else None),
         by_digest=options.by_digest,
         guard=publishing.guard(no_overwrite=options.no_overwrite, expect=options.expect),
@@ -174,27 +178,49 @@ def _locations(
     source = source_location(options.source)
     if isinstance(source, EngineLocation):
         source = replace(source, platform=wanted[0] if wanted else None, every=everything)
-    if options.target is None and not isinstance(source, EngineLocation):
+    if options.target is not None:
+        target = check_target(parse_location(options.target))
+    elif isinstance(source, EngineLocation):
+        target = _own_name(source)
+    else:
         raise InputError(
-            f"{source}: there is no target to push it to", hint="Write manifestctl push SOURCE registry/repository:tag"
+            f"{escape(str(source), 300)}: there is no target to push it to",
+            hint="Write manifestctl push SOURCE registry/repository:tag",
         )
-    target = check_target(parse_location(options.target or options.source.removeprefix("docker-daemon:")))
-    if target.tag is None and target.digest is None and not options.by_digest:
-        session.say_what_is_meant(target)
+    if options.by_digest and target.digest is None:
+        return source, target.with_tag(None)
+    if target.tag is None and target.digest is None:
         target = target.with_tag("latest")
+        session.log.note(f"no tag given: using {target}")
     return source, target
+
+
+def _own_name(source: EngineLocation) -> Writable:
+    """Return where an engine's image goes by its own name; raises `InputError` for an id, which is none."""
+    from manifestctl.model.reference import Reference
+
+    if source.image.startswith("sha256:"):
+        raise InputError(
+            f"{source}: an id says nothing of where to push it",
+            hint=f"Write manifestctl push {source.image} registry/repository:tag",
+        )
+    return Reference.parse(source.image)
 
 
 def source_location(text: str) -> Location:
     """Parse a source: a location, a path, or the name of an engine's image."""
-    from manifestctl.model.location import EngineLocation, parse_location
-    from manifestctl.model.reference import Reference
+    from manifestctl.model.location import EngineLocation, LayoutLocation, parse_location
 
-    if text.startswith(("/", "./", "../")) or (text.lower().endswith(_ARCHIVE_ENDINGS) and ":" not in text):
-        # A directory is a layout; a file is whichever kind of archive it turns out to be.
-        return parse_location(f"oci:{text}" if Path(text).is_dir() else f"docker-archive:{text}")
-    location = parse_location(text)
-    return EngineLocation.parse(text) if isinstance(location, Reference) else location
+    if text.startswith(_SCHEMES):
+        return parse_location(text)
+    if not text.startswith(_PATHS) and not text.lower().endswith(_ARCHIVE_ENDINGS):
+        return EngineLocation.parse(text)
+    # A directory is a layout; a file is whichever kind of archive it turns out to be.
+    with contextlib.suppress(InputError):
+        layout = LayoutLocation.parse(text)
+        if Path(layout.path).is_dir():
+            return layout
+    return parse_location(f"docker-archive:{text}")
 
 
 def _members(pushed: Pushed | None) -> dict[str, Any]:

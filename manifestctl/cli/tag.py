@@ -10,6 +10,7 @@ from manifestctl.cli import publishing
 from manifestctl.cli.options import Common, Output, with_common
 from manifestctl.cli.publication import tag_members
 from manifestctl.cli.session import Session, error_member, run
+from manifestctl.errors import InterruptedRun
 from manifestctl.text import escape, plural
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
 
 @with_common
-def tag(
+def tag(  # noqa: PLR0917 - one parameter for an option
     ctx: typer.Context,
     target: Annotated[
         str, typer.Argument(metavar="TARGET", show_default=False, help="An image or a list that is there.")
@@ -89,6 +90,18 @@ def _show(session: Session, done: Retagged) -> None:
         right = len(done.tags) - len(moved)
         session.log.note(f"{plural(len(moved), 'tag')} moved, {plural(right, 'tag')} right already")
     if done.error is not None:
+        _show_failure(session, done, len(moved))
+
+
+def _show_failure(session: Session, done: Retagged, moved: int) -> None:
+    if done.error is not None and not isinstance(done.error, InterruptedRun):
         session.log.failure(done.error)
-        if not moved:
-            session.log.error("no tag was moved")
+    unknown = [state.tag for state in done.tags if state.moved == "unknown"]
+    if unknown:
+        named = escape(", ".join(unknown), 1000)
+        said = f"it is not known whether {named} moved; look at it, running this again is safe"
+    elif moved:
+        said = f"{plural(moved, 'tag')} of {len(done.tags)} moved; running this again moves the others"
+    else:
+        said = "no tag was moved"
+    session.log.error(said)

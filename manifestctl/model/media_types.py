@@ -30,6 +30,8 @@ _OCI_LAYERS: dict[Packing, str] = {"none": OCI_LAYER, "gzip": OCI_LAYER_GZIP, "z
 INDEXES = frozenset({OCI_INDEX, DOCKER_LIST})
 MANIFESTS = frozenset({OCI_MANIFEST, DOCKER_MANIFEST})
 CONFIGS = frozenset({OCI_CONFIG, DOCKER_CONFIG})
+LAYERS = frozenset({*_DOCKER_LAYERS.values(), *_OCI_LAYERS.values()})
+"""Layers that are tars, packed or not, and may be packed otherwise."""
 GENERIC = frozenset({"", "application/json", "application/octet-stream", "text/plain", "binary/octet-stream"})
 """What a registry says when it does not know better; the document's own ``mediaType`` decides then."""
 

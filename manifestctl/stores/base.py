@@ -148,6 +148,15 @@ class ReferrerStore(Protocol):
         """List the manifests whose subject this is, by the API or by the tag scheme; empty if there are none."""
 
 
+@runtime_checkable
+class TagQuota(Protocol):
+    """A store that knows how many tags one image may have."""
+
+    @property
+    def tags_per_image(self) -> int | None:
+        """The most tags; None if there is no such limit."""
+
+
 @dataclass(frozen=True, slots=True)
 class LocalImage:
     """One image, or list of images, of this machine that could be pushed.

@@ -7,6 +7,8 @@ import threading
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, NoReturn
 
+from manifestctl.errors import InputError
+from manifestctl.model.digest import Digest
 from manifestctl.stores.archive import ArchiveStore, read_only
 from manifestctl.stores.archive_file import indexed_archive
 from manifestctl.stores.base import LocalImage
@@ -17,9 +19,12 @@ if TYPE_CHECKING:
     from manifestctl.model.descriptor import Descriptor
     from manifestctl.model.location import EngineLocation
     from manifestctl.runtime import Runtime
+    from manifestctl.spool import Spool
     from manifestctl.stores.base import Blob, Content, OnlyIf
     from manifestctl.stores.engine_images import EngineImage
     from manifestctl.transport.settings import TransportSettings
+
+_SHA = ("sha256:", "sha512:")
 
 
 class EngineStore:
@@ -32,6 +37,7 @@ class EngineStore:
         self._settings = settings
         self._lock = threading.Lock()
         self._archive: ArchiveStore | None = None
+        self._spool: Spool | None = None
         self._selector = ""
 
     @property
@@ -43,6 +49,9 @@ class EngineStore:
         """Close the archive, which is gone then."""
         if self._archive is not None:
             self._archive.close()
+        if self._spool is not None:
+            # Before anything is read, the archive does not have it yet.
+            self._spool.close()
 
     def images(self) -> list[LocalImage]:
         """List all images of the engine; nothing is exported."""
@@ -52,14 +61,13 @@ class EngineStore:
             return [_local(image) for image in engine.list_images()]
 
     def resolve(self, name: str) -> Descriptor:
-        """Say what the image is."""
-        del name
-        return self._exported().resolve(self._selector)
+        """Say what the image is, or what a digest in it is."""
+        return self._exported().resolve(self._selected(name))
 
     def read_manifest(self, name: str | Descriptor) -> Content:
-        """Read the image's manifest, or one in its list by descriptor."""
+        """Read the image's manifest, or one in its list by digest or descriptor."""
         archive = self._exported()
-        return archive.read_manifest(self._selector if isinstance(name, str) else name)
+        return archive.read_manifest(self._selected(name) if isinstance(name, str) else name)
 
     def read_blob(self, descriptor: Descriptor, limit: int) -> bytes:
         """Read a small blob whole."""
@@ -89,6 +97,13 @@ class EngineStore:
         """List the names that the exported image has."""
         return self._exported().tags()
 
+    def _selected(self, name: str) -> str:
+        """Return what to ask the archive for: it has one image, whatever that was called in the engine."""
+        try:
+            return str(Digest.parse(name)) if name.startswith(_SHA) else self._selector
+        except InputError:
+            return self._selector
+
     def _exported(self) -> ArchiveStore:
         with self._lock:
             if self._archive is None:
@@ -98,7 +113,7 @@ class EngineStore:
                 exported = open_engine_image(
                     location.image, location.platform, self._runtime, self._settings, every=location.every
                 )
-                self._selector = exported.selector
+                self._spool, self._selector = exported.spool, exported.selector
                 self._archive = ArchiveStore(
                     self.name,
                     lambda: indexed_archive(exported.spool, self.name),

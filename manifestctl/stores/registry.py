@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import re
 from dataclasses import replace
 from typing import TYPE_CHECKING, NoReturn, TypeVar
 from urllib.parse import quote
@@ -20,6 +19,7 @@ from manifestctl.model.descriptor import Descriptor
 from manifestctl.model.digest import Digest
 from manifestctl.model.strict_json import MANIFEST_LIMIT
 from manifestctl.stores.base import Blob, Content, check_content, check_digest, checked, described
+from manifestctl.stores.pages import TAGS_LIMIT, next_link, page_of_tags
 from manifestctl.text import outside
 from manifestctl.transport.failures import TRANSIENT, failure
 from manifestctl.transport.message import BODY_LIMIT, Body, Request, Response
@@ -38,11 +38,8 @@ if TYPE_CHECKING:
     from manifestctl.transport.retry import Retries
 
 _ACCEPT = {"Accept": media_types.ACCEPT}
-_TAGS_LIMIT = 16 * 1024 * 1024
 _MAX_PAGES = 10_000
 _DIGEST_HEADER = "docker-content-digest"
-_LINK = re.compile(r"""<([^<>]*)>((?:\s*;\s*[^\s;,="]+(?:\s*=\s*(?:"[^"]*"|[^\s;,"]*))?)*)""")
-_REL = re.compile(r"""(?:^|;)\s*rel\s*=\s*(?:"([^"]*)"|([^\s;,"]+))""", re.IGNORECASE)
 
 
 class RegistryStore:
@@ -55,7 +52,7 @@ class RegistryStore:
         self.client = client
         self._retries = retries
         self._runtime = runtime
-        self._heads_fail = False
+        self._heads_fail = self._streams_fail = False
 
     @functools.cached_property
     def _uploads(self) -> Uploads:
@@ -67,6 +64,11 @@ class RegistryStore:
     def name(self) -> str:
         """``registry/repository``."""
         return self._name
+
+    @property
+    def tags_per_image(self) -> int | None:
+        """The most tags that an image may have here; None if there is no such limit."""
+        return self.client.profile.tags_per_image
 
     def resolve(self, name: str) -> Descriptor:
         """Say what a tag or digest is, by HEAD; where the answer lacks something, by GET."""
@@ -93,7 +95,9 @@ class RegistryStore:
         self._pass_on_warning(response)
         media_type = media_types.essence(response.headers.get("content-type", ""))
         if media_type in media_types.GENERIC:
-            self._runtime.observe(Warned(f"{what} was served as '{media_type}'; what it says itself decides what it is"))
+            self._runtime.observe(
+                Warned(f"{what} was served as '{media_type}'; what it says itself decides what it is")
+            )
         raw = response.body
         digest = Digest.of(raw)
         if isinstance(name, Descriptor):
@@ -146,9 +150,11 @@ class RegistryStore:
         """Write content that is produced on the way, in one pass; from a spool where the registry refuses that."""
         from manifestctl.stores.uploads import StreamingRefusedError
 
-        if self.client.profile.streamed_uploads:
-            with contextlib.suppress(StreamingRefusedError):
+        if self.client.profile.streamed_uploads and not self._streams_fail:
+            try:
                 return self._uploads.streamed(produced)
+            except StreamingRefusedError:
+                self._streams_fail = True
         from manifestctl.spool import Spool
 
         with Spool(self._runtime.environ, produced.name) as spool:
@@ -169,15 +175,13 @@ class RegistryStore:
         from manifestctl.stores.referrers import listed
 
         doing = f"listing the referrers of {self.name}@{digest}"
-        request = self._request("GET", f"referrers/{digest}", doing, limit=MANIFEST_LIMIT)
 
-        def ask() -> Response:
-            response = self.client.send(request)
-            if response.status in TRANSIENT:
-                self._fail(response, request)
-            return response
+        def ask(path: str) -> tuple[Response, str | None]:
+            request = self._request("GET", path, doing, limit=MANIFEST_LIMIT)
+            response = self._run(f"GET referrers of {digest}", lambda: self._any(request))
+            return response, self._following(response, request)
 
-        return listed(self, digest, lambda: self._run(f"GET referrers of {digest}", ask))
+        return listed(self, digest, ask)
 
     def write_manifest(self, content: Content, tag: str | None = None, only_if: OnlyIf | None = None) -> None:
         """PUT a manifest or list under a tag, or by its digest.
@@ -214,15 +218,12 @@ class RegistryStore:
         doing = f"listing tags of {self.name}"
         while path not in seen and len(seen) < _MAX_PAGES:
             seen.add(path)
-            request = self._request("GET", path, doing, limit=_TAGS_LIMIT)
+            request = self._request("GET", path, doing, limit=TAGS_LIMIT)
             response = self._run(f"GET tags of {self.name}", functools.partial(self._ok, request))
-            tags += _page_of_tags(response, self.name)
-            target = _next_link(response.headers.get("link", ""))
-            if target is None:
-                return list(dict.fromkeys(tags))
-            following = self.client.below(request, target)
+            tags += page_of_tags(response, self.name)
+            following = self._following(response, request)
             if following is None:
-                raise UnreachableError(f"{doing} failed: the next page is on another host, {outside(target, 200)}")
+                return list(dict.fromkeys(tags))
             path = following
         raise UnreachableError(f"{doing} failed: it does not end after {len(seen)} pages")
 
@@ -266,15 +267,27 @@ class RegistryStore:
             self._fail(response, request)
         return response
 
+    def _any(self, request: Request) -> Response:
+        """Send; an error that may pass is raised, any other is an answer like another."""
+        response = self.client.send(request)
+        if response.status in TRANSIENT:
+            self._fail(response, request)
+        return response
+
+    def _following(self, response: Response, request: Request) -> str | None:
+        """Return the path of the page after this one; None if it is the last."""
+        target = next_link(response.headers.get("link", ""))
+        following = None if target is None else self.client.below(request, target)
+        if target is not None and following is None:
+            raise UnreachableError(f"{request.doing} failed: the next page is on another host, {outside(target, 200)}")
+        return following
+
     def _fail(self, response: Response, request: Request) -> NoReturn:
         wait = retry_after(response.headers.get("retry-after"), self._runtime.now())
         raise failure(response, request.doing, retry_after=wait, writing=request.writes)
 
     def _head(self, name: str, what: str) -> Response | None:
-        request = self._manifest("HEAD", name, f"looking for {what}")
-        response = self.client.send(request)
-        if response.status in TRANSIENT:
-            self._fail(response, request)
+        response = self._any(self._manifest("HEAD", name, f"looking for {what}"))
         # The answer to HEAD has no body that would say why; GET is asked for that.
         return response if response.ok else None
 
@@ -326,22 +339,3 @@ def _conditions(only_if: OnlyIf | None) -> dict[str, str]:
     if only_if is None:
         return {}
     return {"If-Match": f'"{only_if.digest}"'} if only_if.digest else {"If-None-Match": "*"}
-
-
-def _page_of_tags(response: Response, name: str) -> list[str]:
-    from manifestctl.model.strict_json import Fields, load
-
-    what = f"the tag list of {name}"
-    if response.truncated:
-        raise DocumentError(f"{what}: is larger than {_TAGS_LIMIT} bytes", rule="json-too-large")
-    fields = Fields.of(load(response.body, what, _TAGS_LIMIT), what, "", frozenset({"name", "tags"}))
-    return list(fields.texts("tags"))
-
-
-def _next_link(header: str) -> str | None:
-    """Return where the next page is (RFC 8288), which is mostly relative to the page that was asked for."""
-    for target, parameters in _LINK.findall(header):
-        relations = _REL.search(parameters)
-        if relations is not None and "next" in (relations[1] or relations[2]).lower().split():
-            return str(target)
-    return None

@@ -8,13 +8,13 @@ again.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING
 from urllib.parse import urlencode
 
-from manifestctl.errors import IntegrityError, ManifestctlError, NotFoundError, UnreachableError
+from manifestctl.errors import DeniedError, IntegrityError, ManifestctlError, NotFoundError, UnreachableError
 from manifestctl.stores.base import described
 from manifestctl.text import outside
-from manifestctl.transport.failures import failure
+from manifestctl.transport.failures import failure, registry_errors
 from manifestctl.transport.message import Body, Request, Response
 from manifestctl.transport.retry import retry_after
 
@@ -31,9 +31,13 @@ if TYPE_CHECKING:
     T = TypeVar("T")
 
 _OCTETS = {"Content-Type": "application/octet-stream"}
-_CREATED = 201
-# What registries answer that do not take a body of unknown length in one PATCH.
-_NO_STREAMING = frozenset({400, 404, 405, 411, 413, 415, 416, 501})
+_CREATED, _NOT_FOUND, _FAILING = 201, 404, 500
+# What registries answer that do not take a body of unknown length in one PATCH, or no empty closing PUT.
+_NO_STREAMING = frozenset({400, 405, 411, 413, 415, 416, 501})
+# What may be a session that is gone or a registry that fails; answered twice, it is taken for the same.
+_PERHAPS_NONE = frozenset({_NOT_FOUND, _FAILING})
+# What came there was not what was sent.
+_SPOILT = frozenset({"DIGEST_INVALID", "SIZE_INVALID"})
 
 
 class StreamingRefusedError(ManifestctlError):
@@ -55,10 +59,17 @@ class Uploads:
         """Upload content whose digest and length are known."""
         what = described(blob.descriptor, self._name)
         doing = f"uploading blob {what}"
+        tried: list[bool] = []
 
         def upload() -> None:
+            # The answer to the last try may have been lost, or be wrong.
+            if tried and self._is_there(blob.descriptor):
+                return
+            tried.append(True)
             session = self._begin(doing)
-            self._end(session, blob.descriptor, doing, Body(blob.open, blob.descriptor.size))
+            request, response = self._end(session, blob.descriptor, doing, Body(blob.open, blob.descriptor.size))
+            if not response.ok:
+                raise self._broken(response, request)
 
         self._run(f"upload of {what}", upload)
 
@@ -68,33 +79,38 @@ class Uploads:
         Raises `StreamingRefusedError` if the registry does not take such uploads.
         """
         doing = f"uploading {produced.name} to {self._name}"
+        made: list[Descriptor] = []
+        failed: list[int] = []
 
         def upload() -> Descriptor:
-            session = self._begin(doing)
-            request = self._request("PATCH", session, doing, _OCTETS, Body(produced.open))
-            response = self._client.send(request)
-            if response.status in _NO_STREAMING:
-                raise StreamingRefusedError(f"{doing} failed: the registry said {response.status} to a streamed upload")
-            self._check(response, request)
-            descriptor = produced.descriptor()
-            self._end(self._location(response, doing), descriptor, doing, Body.of(b""))
-            return descriptor
+            if made and self._is_there(made[-1]):
+                return made[-1]
+            request, response = self._stream(produced, doing, made)
+            if response.ok:
+                return made[-1]
+            error = self._broken(response, request)
+            failed.append(response.status)
+            again = len(failed) == 1 and response.status in _PERHAPS_NONE
+            if isinstance(error, UnreachableError) and response.status in _NO_STREAMING | _PERHAPS_NONE and not again:
+                raise StreamingRefusedError(error.message)
+            raise error
 
         return self._run(f"upload of {produced.name}", upload)
 
     def mount(self, descriptor: Descriptor, source: str) -> bool:
         """Ask the registry to take a blob over from another of its repositories; returns whether it did.
 
-        An upload session that it opens instead is left to expire: what is sent then is sent as any other blob.
+        Some say so and do not, so the blob is looked for. An upload session that it opens instead is left to expire:
+        what is sent then is sent as any other blob.
         """
         what = described(descriptor, self._name)
         query = urlencode({"mount": str(descriptor.digest), "from": source})
         request = self._request("POST", f"blobs/uploads/?{query}", f"mounting blob {what}", {}, Body.of(b""))
         try:
             response = self._run(f"mount of {what}", lambda: self._client.send(request))
-        except (NotFoundError, UnreachableError):
+            return response.status == _CREATED and self._is_there(descriptor)
+        except (DeniedError, UnreachableError):
             return False
-        return response.status == _CREATED
 
     def _run(self, operation: str, call: Callable[[], T]) -> T:
         return self._retries.run(operation, call)
@@ -102,25 +118,8 @@ class Uploads:
     def _begin(self, doing: str) -> str:
         request = self._request("POST", "blobs/uploads/", doing, {}, Body.of(b""))
         response = self._client.send(request)
-        self._check(response, request)
-        return self._location(response, doing)
-
-    def _end(self, session: str, descriptor: Descriptor, doing: str, body: Body) -> None:
-        # The query holds the state of the upload and must stay as it is.
-        url = session + ("&" if "?" in session else "?") + urlencode({"digest": str(descriptor.digest)})
-        if self._client.blob_pacer is not None:
-            self._client.blob_pacer.wait()
-        request = self._request("PUT", url, doing, _OCTETS, body)
-        response = self._client.send(request)
-        self._check(response, request)
-        stated = response.headers.get("docker-content-digest")
-        if stated is not None and stated != str(descriptor.digest):
-            raise IntegrityError(
-                f"{doing} failed: the registry says that it stored {outside(stated, 100)}, not {descriptor.digest}",
-                hint="Something between may be changing what is sent; nothing was published.",
-            )
-
-    def _location(self, response: Response, doing: str) -> str:
+        if not response.ok:
+            raise self._failure(response, request)
         location = response.headers.get("location")
         if not location:
             raise UnreachableError(
@@ -129,15 +128,54 @@ class Uploads:
             )
         return location
 
-    def _request(self, method: str, path: str, doing: str, headers: dict[str, str], body: Body) -> Request:
-        if "://" not in path and not path.startswith("/"):
-            path = f"/v2/{self._repository}/{path}"
-        return Request(method, path, self._repository, headers, body, doing=doing, writes=True)
-
-    def _check(self, response: Response, request: Request) -> None:
+    def _stream(self, produced: Produced, doing: str, made: list[Descriptor]) -> tuple[Request, Response]:
+        """Make one pass; returns the last request and its answer. ``made`` is told what all of it was."""
+        session = self._begin(doing)
+        request = self._request("PATCH", session, doing, _OCTETS, Body(produced.open))
+        response = self._client.send(request)
         if not response.ok:
-            self._fail(response, request)
+            return request, response
+        made.append(produced.descriptor())
+        return self._end(response.headers.get("location") or session, made[-1], doing, Body.of(b""))
 
-    def _fail(self, response: Response, request: Request) -> NoReturn:
+    def _end(self, session: str, descriptor: Descriptor, doing: str, body: Body) -> tuple[Request, Response]:
+        # The query holds the state of the upload and must stay as it is.
+        url = session + ("&" if "?" in session else "?") + urlencode({"digest": str(descriptor.digest)})
+        if self._client.blob_pacer is not None:
+            self._client.blob_pacer.wait()
+        request = self._request("PUT", url, doing, _OCTETS, body)
+        response = self._client.send(request)
+        stated = response.headers.get("docker-content-digest")
+        if response.ok and stated is not None and stated != str(descriptor.digest):
+            raise IntegrityError(
+                f"{doing} failed: the registry says that it stored {outside(stated, 100)}, not {descriptor.digest}",
+                hint="Something between may be changing what is sent; nothing was published.",
+            )
+        return request, response
+
+    def _is_there(self, descriptor: Descriptor) -> bool:
+        doing = f"looking for blob {described(descriptor, self._name)}"
+        path = self._path(f"blobs/{descriptor.digest}")
+        response = self._client.send(Request("HEAD", path, self._repository, doing=doing))
+        return response.ok and response.length in (None, descriptor.size)
+
+    def _request(self, method: str, path: str, doing: str, headers: dict[str, str], body: Body) -> Request:
+        return Request(method, self._path(path), self._repository, headers, body, doing=doing, writes=True)
+
+    def _path(self, path: str) -> str:
+        return path if "://" in path or path.startswith("/") else f"/v2/{self._repository}/{path}"
+
+    def _broken(self, response: Response, request: Request) -> ManifestctlError:
+        """Return the error for a session's answer: one that is gone is opened again, what was spoilt is sent again."""
+        error = self._failure(response, request)
+        gone = isinstance(error, NotFoundError) and not error.repository_unknown
+        if gone or {code.upper() for code, _ in registry_errors(response.body)} & _SPOILT:
+            return UnreachableError(error.message, hint="Running again is safe.", transient=True)
+        return error
+
+    def _failure(self, response: Response, request: Request) -> ManifestctlError:
         wait = retry_after(response.headers.get("retry-after"), self._runtime.now())
-        raise failure(response, request.doing, retry_after=wait, writing=True)
+        error = failure(response, request.doing, retry_after=wait, writing=True)
+        if isinstance(error, NotFoundError) and not error.hint:
+            error.hint = "Check the repository's name; some registries want it to be made before the first push."
+        return error

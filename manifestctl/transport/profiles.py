@@ -51,6 +51,7 @@ class Profile:
     - ``streamed_uploads``: whether it takes a blob of unknown length in one PATCH; if not, it is spooled first.
     - ``head_blob_reliable``: if not, 401 and 403 for HEAD of a blob say nothing; GET decides.
     - ``tags_page``: see `TAGS_PAGE`.
+    - ``tags_per_image``: the most tags that one image may have; None if there is no such limit.
     - ``manifest_pacing``, ``blob_pacing``: for manifest PUTs, and for the PUTs that end a blob's upload.
     """
 
@@ -66,6 +67,7 @@ class Profile:
     streamed_uploads: bool = True
     head_blob_reliable: bool = True
     tags_page: int = TAGS_PAGE
+    tags_per_image: int | None = None
     manifest_pacing: Pacing | None = None
     blob_pacing: Pacing | None = None
 
@@ -94,6 +96,9 @@ _GHCR = Profile(name="GitHub Container Registry", challenge=KnownChallenge("http
 # AWS's service quotas: PutImage and CompleteLayerUpload 10 a second. 8 with a burst of 2 keeps to 10 in any second.
 _ECR_PACE = Pacing(rate=8.0, burst=2)
 
+# AWS's service quotas: tags per image, of both kinds of repository; it cannot be raised.
+_ECR_TAGS = 1000
+
 
 def _ecr_public(challenge: KnownChallenge | None) -> Profile:
     return Profile(
@@ -110,6 +115,7 @@ def _ecr_public(challenge: KnownChallenge | None) -> Profile:
         blob_mount=False,
         # An anonymous token gets 401 for HEAD where GET works (aws/containers-roadmap#2671).
         head_blob_reliable=False,
+        tags_per_image=_ECR_TAGS,
         manifest_pacing=_ECR_PACE,
         blob_pacing=_ECR_PACE,
     )
@@ -121,6 +127,7 @@ _ECR_PRIVATE = Profile(
     basic_only=True,
     # A token older than twelve hours is answered 403 DENIED without a challenge.
     bad_token_statuses=frozenset({403}),
+    tags_per_image=_ECR_TAGS,
     # Completing layers may go at 100 a second, which is not reached.
     manifest_pacing=_ECR_PACE,
 )

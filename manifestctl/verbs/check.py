@@ -130,10 +130,11 @@ def check(request: CheckRequest, open_store: OpenStore, runtime: Runtime) -> Che
     return checked
 
 
-def examine(checked: Checked, stores: Sequence[Store], pool: Pool) -> Composed:
+def examine(checked: Checked, stores: Sequence[Store], pool: Pool, *, copies: bool = False) -> Composed:
     """Read the images, judge them, and compose their list; findings go into ``checked``, no policy applied yet.
 
-    Raises `NotFoundError` if the registry says that the target's repository does not exist.
+    With ``copies`` images may live elsewhere. Raises `NotFoundError` if the registry says that the target's repository
+    does not exist.
     """
     request = checked.request
     reads = start(request.images, stores, pool)
@@ -142,7 +143,7 @@ def examine(checked: Checked, stores: Sequence[Store], pool: Pool) -> Composed:
     wants_attestations = request.needs.attestations != "drop"
     gathered = checked.gathered = gather(reads, pool, request.platforms, attestations=wants_attestations)
     loading.result()
-    checked.findings += judge(request.target, request.images, gathered, request.needs)
+    checked.findings += judge(request.target, request.images, gathered, request.needs, copies=copies)
     _check_repository(request, gathered)
     digests = {str(member.manifest.digest) for member in gathered.members}
     kept = [item for item in gathered.attestations if not item.subject or item.subject in digests]

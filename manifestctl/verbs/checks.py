@@ -36,10 +36,15 @@ class Requirements:
     same: tuple[str, ...] = ()
 
 
-def judge(target: Location, requests: Sequence[ImageRequest], gathered: Gathered, needs: Requirements) -> list[Finding]:
-    """Return every fault of the images together, those of reading them first."""
+def judge(
+    target: Location, requests: Sequence[ImageRequest], gathered: Gathered, needs: Requirements, *, copies: bool = False
+) -> list[Finding]:
+    """Return every fault of the images together, those of reading them first.
+
+    With ``copies`` images may live elsewhere, for they are going to be copied.
+    """
     findings = list(gathered.findings)
-    findings += _other_repositories(target, requests, gathered.members)
+    findings += _other_repositories(target, requests, gathered.members) if not copies else ()
     # What a second name of an image says of it must be as true as what the first one says.
     for member in gathered.members:
         findings += _of_one(member)
@@ -83,7 +88,7 @@ def _other_repositories(
             "other-repository",
             f"{given}: it is in {there}, but a list in {here} can only name images there",
             where=given,
-            hint=f"Push the image to {here} and name it from there.",
+            hint=f"Push the image to {here} and name it from there, or pass --copy to 'create'.",
             image=given,
             platform=", ".join(list(platforms)[:10]),
             repository=there,

@@ -1,21 +1,36 @@
-"""`copy`: an image or a whole list into another repository or registry, with its children and, if wished, its referrers."""
+"""`copy`: an image or a list into another repository or registry, with its children and, if wished, its referrers."""
 
 from __future__ import annotations
 
 from dataclasses import field
 from typing import TYPE_CHECKING, Literal
 
-from manifestctl.errors import InputError, ManifestctlError, NotFoundError, PartialError, exit_code
+from manifestctl.errors import (
+    InputError,
+    InterruptedRun,
+    ManifestctlError,
+    NotFoundError,
+    PartialError,
+    exit_code,
+)
+from manifestctl.model.location import ArchiveLocation
 from manifestctl.model.manifest import Index
 from manifestctl.model.reference import DEFAULT_TAG, check_tag
 from manifestctl.parallel import Pool
-from manifestctl.stores.base import ReferrerStore
 from manifestctl.text import escape
 from manifestctl.values import dataclass
 from manifestctl.verbs.edit import narrowed
-from manifestctl.verbs.publish import Guard, TagState, order_tags, publish_tags, read_tag
-from manifestctl.verbs.referrers import copy_referrers
-from manifestctl.verbs.transfer import Moved, Transfer
+from manifestctl.verbs.publish import (
+    Guard,
+    TagState,
+    order_tags,
+    publish_tags,
+    publish_untagged,
+    read_content,
+    read_tag,
+)
+from manifestctl.verbs.tag import check_quota
+from manifestctl.verbs.transfer import Moved, Transfer, typed
 
 if TYPE_CHECKING:
     from manifestctl.model.location import Location
@@ -47,22 +62,42 @@ class CopyRequest:
             check_tag(tag)
         if self.target.digest is not None:
             raise InputError(f"{self.target}: the target of a copy is a tag, not a digest")
+        self.guard.refuse_both()
+        if self.guard.expect is not None and self.tag is None:
+            raise InputError(
+                f"--expect is about the target's own tag, and {self.target} is given none",
+                hint="Write the tag behind the target.",
+            )
 
     @property
     def tag(self) -> str | None:
         """The target's own tag: as given, else the source's; None if the source is named by its digest alone."""
-        return self.target.tag or self.source.tag or (None if self.source.digest else DEFAULT_TAG)
+        return self.target.tag or _tag_of(self.source)
+
+    @property
+    def all_tags(self) -> list[str]:
+        """All tags to write, in the order of writing."""
+        wanted = (self.tag, *self.tags) if self.tag else self.tags
+        return order_tags(wanted[0], wanted[1:]) if wanted else []
+
+    def guard_of(self, state: TagState) -> Guard:
+        """Return when a tag may be overwritten."""
+        return self.guard.for_tag(own=state.tag == self.tag)
 
 
 @dataclass(slots=True)
 class Copied:
-    """What became of a copy; filled as the run goes on."""
+    """What became of a copy; filled as the run goes on.
+
+    Without a tag, ``there`` tells whether the target has the content now, and ``written`` whether it was written.
+    """
 
     request: CopyRequest
     content: Content | None = None
     tags: list[TagState] = field(default_factory=list)
     moved: Moved = field(default_factory=Moved)
     referrers: int = 0
+    there: Published = "false"
     written: bool = False
     error: ManifestctlError | None = None
 
@@ -75,7 +110,7 @@ class Copied:
     def published(self) -> Published:
         """Tell whether the copy is under the target's own tag now, or there at all if it has none."""
         if self.content is None or not self.tags:
-            return "true" if self.written else "false"
+            return self.there
         first = self.tags[0]
         return "true" if first.now == self.content.digest else first.moved
 
@@ -97,6 +132,7 @@ def copy(request: CopyRequest, open_store: OpenStore, runtime: Runtime) -> Copie
     try:
         source = open_store(request.source)
         target = open_store(request.target, write=True)
+        check_quota(target, request.all_tags)
         with Pool(request.concurrency, runtime.cancel) as pool:
             _run(copied, source, target, pool, runtime)
     except ManifestctlError as error:
@@ -106,55 +142,77 @@ def copy(request: CopyRequest, open_store: OpenStore, runtime: Runtime) -> Copie
 
 def _run(copied: Copied, source: Store, target: Store, pool: Pool, runtime: Runtime) -> None:
     request = copied.request
-    names = order_tags(request.tag, request.tags) if request.tag else list(request.tags)
+    names = request.all_tags
     reads = [pool.submit(lambda name: read_tag(target, name), name) for name in names]
     content = _wanted(request, source.read_manifest(request.source.selector))
     copied.content = content
     copied.tags = [TagState(name) for name in names]
     for state, read in zip(copied.tags, reads, strict=True):
         state.old = state.now = read.result()
-        request.guard.for_tag(own=state is copied.tags[0]).check(state, content, f"{target.name}:{state.tag}")
+    for state in copied.tags:
+        request.guard_of(state).check(state, content, escape(f"{target.name}:{state.tag}", 400))
     transfer = Transfer(source, target, pool, runtime.observe, copied.moved)
-    if not (copied.tags and all(state.holds(content) for state in copied.tags)):
-        transfer.image(content)
-    if not copied.tags:
-        copied.written = not _there(target, content)
-        target.write_manifest(content)
-        target.read_manifest(str(content.digest))
-    publish_tags(
-        target, content, copied.tags, lambda state: request.guard.for_tag(own=state is copied.tags[0]), runtime
-    )
+    if copied.tags:
+        # What one of its tags holds is there with all that it names.
+        if not any(state.holds(content) for state in copied.tags):
+            transfer.image(content)
+        publish_tags(target, content, copied.tags, request.guard_of, runtime)
+    else:
+        _by_digest(copied, content, transfer, runtime)
     if request.referrers:
-        _referrers(copied, source, target, transfer, runtime)
+        _referrers(copied, content, transfer, runtime)
 
 
 def _wanted(request: CopyRequest, content: Content) -> Content:
     """Return the source, or the narrower list that is asked for. What is not narrowed keeps its bytes."""
-    if not request.platforms and request.attestations == "keep":
+    what = escape(str(request.source), 300)
+    manifest = content.parse(what)
+    content = typed(content, manifest)
+    if isinstance(manifest, Index):
+        if request.platforms or request.attestations != "keep":
+            return narrowed(content, manifest, request.platforms, request.attestations, what)
         return content
-    manifest = content.parse(escape(str(request.source), 300))
-    if not isinstance(manifest, Index):
-        if request.platforms:
-            raise InputError(
-                f"{request.source} is one image, not a list", hint="Leave out --platform; it narrows lists."
-            )
-        return content
-    return narrowed(content, manifest, request.platforms, request.attestations, escape(str(request.source), 300))
+    if request.platforms:
+        raise InputError(f"{what} is one image, not a list", hint="Leave out --platform; it narrows lists.")
+    if request.attestations == "require":
+        raise NotFoundError(
+            f"{what} is one image, not a list, so it has no attestation, and --attestations require was given",
+            hint="buildx keeps attestations in a list beside the image; name that, or leave the option out.",
+        )
+    return content
 
 
-def _there(target: Store, content: Content) -> bool:
+def _by_digest(copied: Copied, content: Content, transfer: Transfer, runtime: Runtime) -> None:
+    """Write without a tag, unless it is there, and read it back."""
+    if read_content(transfer.target, str(content.digest)) is None:
+        transfer.image(content)
+        copied.there = "unknown"
+        copied.written = publish_untagged(transfer.target, content, runtime)
+    copied.there = "true"
+
+
+def _referrers(copied: Copied, content: Content, transfer: Transfer, runtime: Runtime) -> None:
+    from manifestctl.verbs.referrers import copy_referrers
+
+    guard = Guard(no_overwrite=copied.request.guard.no_overwrite)
     try:
-        return target.resolve(str(content.digest)).digest == content.digest
-    except NotFoundError:
-        return False
-
-
-def _referrers(copied: Copied, source: Store, target: Store, transfer: Transfer, runtime: Runtime) -> None:
-    if not isinstance(source, ReferrerStore) or copied.content is None:
-        return
-    try:
-        copied.referrers = copy_referrers(copied.content, source, target, transfer, runtime)
+        copied.referrers = copy_referrers(content, transfer, guard, runtime)
+    except InterruptedRun:
+        raise
     except ManifestctlError as error:
         raise PartialError(
             f"the image is copied, but not all that refers to it: {error.message}", hint=error.hint
         ) from error
+
+
+def _tag_of(source: Location) -> str | None:
+    """Return the tag of a source. What archives call their images may be a whole reference, or an id."""
+    if source.tag is None:
+        return None if source.digest else DEFAULT_TAG
+    if not isinstance(source, ArchiveLocation):
+        return source.tag
+    name = source.tag.rpartition("/")[2]
+    _, colon, tag = name.rpartition(":")
+    if name.startswith("sha256:") or (not colon and (source.is_docker or "/" in source.tag)):
+        return DEFAULT_TAG
+    return check_tag(tag)

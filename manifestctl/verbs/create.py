@@ -5,13 +5,7 @@ from __future__ import annotations
 from dataclasses import field
 from typing import TYPE_CHECKING, Literal
 
-from manifestctl.errors import (
-    InputError,
-    ManifestctlError,
-    MissingContentError,
-    PartialError,
-    exit_code,
-)
+from manifestctl.errors import ManifestctlError, MissingContentError, PartialError, exit_code
 from manifestctl.model.reference import DEFAULT_TAG, check_tag
 from manifestctl.parallel import Pool
 from manifestctl.text import escape
@@ -32,6 +26,7 @@ if TYPE_CHECKING:
     from manifestctl.stores.base import Content, OpenStore, Store
     from manifestctl.verbs.compose import Composed
     from manifestctl.verbs.gather import Attestation
+    from manifestctl.verbs.transfer import Moved
 
 Status = Literal["created", "updated", "unchanged", "dry-run", "failed"]
 
@@ -46,7 +41,11 @@ _TAG_RULES: dict[Category, str] = {
 
 @dataclass(frozen=True, slots=True)
 class CreateRequest:
-    """What to publish: what to check, further tags, and when a tag may be overwritten."""
+    """What to publish: what to check, further tags, and when a tag may be overwritten.
+
+    With ``copy``, images that live elsewhere are brought into the target's repository. ``tag_children`` is a template
+    by which each image gets a tag of its own, before the list does.
+    """
 
     check: CheckRequest
     tags: tuple[str, ...] = ()
@@ -59,20 +58,25 @@ class CreateRequest:
         """Refuse tags that are none; raises `InputError`."""
         for tag in self.tags:
             check_tag(tag)
-        if self.guard.no_overwrite and self.guard.expect is not None:
-            raise InputError(
-                "--no-overwrite and --expect are both given",
-                hint="--no-overwrite wants the tag to be absent, --expect wants it to hold something; choose one.",
-            )
+        self.guard.refuse_both()
+        if self.tag_children is not None:
+            from manifestctl.verbs.tag import check_template
+
+            check_template(self.tag_children)
 
 
 @dataclass(slots=True)
 class Created:
-    """What became of a `create`. It is filled as the run goes on, so that it tells the truth at any moment."""
+    """What became of a `create`. It is filled as the run goes on, so that it tells the truth at any moment.
+
+    ``children`` are the tags of the images themselves, ``moved`` is what was copied, if anything was to be.
+    """
 
     request: CreateRequest
     checked: Checked
     tags: list[TagState] = field(default_factory=list)
+    children: list[TagState] = field(default_factory=list)
+    moved: Moved | None = None
     error: ManifestctlError | None = None
     finished: bool = False
 
@@ -114,7 +118,7 @@ class Created:
             return "failed"
         if self.request.dry_run:
             return "dry-run"
-        if all(state.moved == "false" for state in self.tags):
+        if all(state.moved == "false" for state in (*self.tags, *self.children)):
             return "unchanged"
         return "created" if self.tags[0].old is None else "updated"
 
@@ -139,12 +143,18 @@ def _run(created: Created, open_store: OpenStore, runtime: Runtime) -> None:
     store = open_store(target, write=not request.dry_run)
     stores = [open_store(image.location) for image in request.check.images]
     names = order_tags(target.tag or DEFAULT_TAG, request.tags)
+    if request.tags:
+        from manifestctl.verbs.tag import check_quota
+
+        check_quota(store, names)
     with Pool(request.check.concurrency, runtime.cancel) as pool:
         reads = [(name, pool.submit(lambda name: read_tag(store, name), name)) for name in names]
         try:
-            composed = examine(checked, stores, pool)
+            composed = examine(checked, stores, pool, copies=request.copy)
             created.tags = [TagState(name) for name in names]
-            _look_at_tags(created, composed.content, reads, store)
+            for state, (_, read) in zip(created.tags, reads, strict=True):
+                _look_at_tag(created, state, composed.content, read, store)
+            wanted = _look_at_children(created, store, pool)
             checked.findings += list_findings(checked, composed)
         finally:
             checked.findings = request.check.policy.apply(checked.findings)
@@ -152,42 +162,82 @@ def _run(created: Created, open_store: OpenStore, runtime: Runtime) -> None:
         if later is None:
             checked.findings += request.check.policy.apply(schema_findings(checked))
         if created.ok and not request.dry_run:
+            _prepare(created, stores, wanted, store, pool, runtime=runtime)
             _publish(created, composed.content, store, runtime)
         if later is not None:
             checked.findings += request.check.policy.apply(later.result())
     created.finished = True
 
 
-def _look_at_tags(
-    created: Created, content: Content, reads: Sequence[tuple[str, Future[Digest | None]]], store: Store
+def _look_at_children(created: Created, store: Store, pool: Pool) -> dict[str, Content]:
+    """Find out which tags the images get, and look at these tags as at the list's own."""
+    if created.request.tag_children is None:
+        return {}
+    from manifestctl.verbs.children import tags_of_children
+
+    names = [state.tag for state in created.tags]
+    wanted = tags_of_children(created.checked, created.request.tag_children, names, store)
+    created.children = [TagState(name) for name in wanted]
+    reads = [pool.submit(lambda name: read_tag(store, name), name) for name in wanted]
+    for state, read in zip(created.children, reads, strict=True):
+        _look_at_tag(created, state, wanted[state.tag], read, store)
+    return wanted
+
+
+def _look_at_tag(
+    created: Created, state: TagState, content: Content, read: Future[Digest | None], store: Store
 ) -> None:
-    """Note what each tag holds, and find those that may not be overwritten or cannot be read."""
-    for state, (name, read) in zip(created.tags, reads, strict=True):
-        where = f"{store.name}:{name}"
-        guard = _guard(created, state)
-        try:
-            state.old = state.now = read.result()
-            guard.check(state, content, where)
-        except ManifestctlError as error:
-            if error.category not in _TAG_RULES:
-                raise
-            overwrites = error.category == "conflict" and guard.no_overwrite
-            created.checked.findings.append(
-                rules.found(
-                    "tag-exists" if overwrites else _TAG_RULES[error.category],
-                    error.message,
-                    where=escape(where, 300),
-                    hint=error.hint,
-                    repository=store.name,
-                    found=str(state.old or "nothing") if error.category == "conflict" else "",
-                    expected="nothing" if overwrites else str(guard.expect or ""),
-                )
+    """Note what a tag holds; one that may not be overwritten or cannot be read is a finding."""
+    where = f"{store.name}:{state.tag}"
+    guard = _guard(created, state)
+    try:
+        state.old = state.now = read.result()
+        guard.check(state, content, where)
+    except ManifestctlError as error:
+        if error.category not in _TAG_RULES:
+            raise
+        overwrites = error.category == "conflict" and guard.no_overwrite
+        created.checked.findings.append(
+            rules.found(
+                "tag-exists" if overwrites else _TAG_RULES[error.category],
+                error.message,
+                where=escape(where, 300),
+                hint=error.hint,
+                repository=store.name,
+                found=str(state.old or "nothing") if error.category == "conflict" else "",
+                expected="nothing" if overwrites else str(guard.expect or ""),
             )
+        )
 
 
 def _guard(created: Created, state: TagState) -> Guard:
     own = created.request.check.target.tag or DEFAULT_TAG
     return created.request.guard.for_tag(own=state.tag == own)
+
+
+def _prepare(
+    created: Created,
+    stores: Sequence[Store],
+    wanted: dict[str, Content],
+    store: Store,
+    pool: Pool,
+    *,
+    runtime: Runtime,
+) -> None:
+    """Bring the images that live elsewhere, and tag the images; all that comes before the list itself."""
+    composed = created.composed
+    # What one of its tags holds is there with all that it names.
+    is_there = composed is not None and any(state.holds(composed.content) for state in created.tags)
+    if created.request.copy and not is_there:
+        from manifestctl.verbs.children import bring
+        from manifestctl.verbs.transfer import Moved
+
+        created.moved = Moved()
+        bring(created.checked, stores, store, created.moved, pool, runtime=runtime)
+    if created.children:
+        from manifestctl.verbs.children import tag_children
+
+        tag_children(store, wanted, created.children, created.request.guard, pool, runtime=runtime)
 
 
 def _publish(created: Created, content: Content, store: Store, runtime: Runtime) -> None:

@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from manifestctl.errors import InputError
 from manifestctl.model import media_types
+from manifestctl.model.strict_json import load
 from manifestctl.stores.base import Content
+from manifestctl.text import escape
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -21,6 +23,10 @@ if TYPE_CHECKING:
 
 Family = Literal["docker", "oci"]
 
+_DOCKER_KEYS = frozenset({"schemaVersion", "mediaType", "config", "layers"})
+_DOCKER_PART_KEYS = frozenset({"mediaType", "digest", "size", "urls"})
+_HINT = "Pass --format oci, or leave them out."
+
 
 def family_of(manifest: Manifest) -> Family:
     """Return which family of media types a manifest has."""
@@ -28,26 +34,42 @@ def family_of(manifest: Manifest) -> Family:
 
 
 def compose_manifest(
-    manifest: Manifest,
-    config: Descriptor,
-    layers: Sequence[Descriptor],
-    family: Family,
-    annotations: Mapping[str, str],
+    manifest: Manifest, layers: Sequence[Descriptor], family: Family, annotations: Mapping[str, str]
 ) -> Content:
-    """Compose a manifest with this config and these layers; annotations are added to those that it had.
+    """Compose a manifest with these layers, and with all else that it had; annotations are added to its own.
 
-    Raises `InputError` if Docker's manifest cannot say it.
+    The same bytes if nothing changes. Raises `InputError` if Docker's manifest cannot say it.
     """
-    said = dict(manifest.annotations) | dict(annotations)
-    if family == "docker" and said:
-        raise InputError("Docker's manifest cannot hold annotations", hint="Pass --format oci, or leave them out.")
+    own = family_of(manifest)
+    said = {**manifest.annotations, **annotations}
+    if family == own and list(layers) == list(manifest.layers) and said == manifest.annotations:
+        return Content(manifest.raw, manifest.media_type, manifest.digest)
     docker = family == "docker"
-    document: dict[str, Any] = {
-        "schemaVersion": 2,
-        "mediaType": media_types.DOCKER_MANIFEST if docker else media_types.OCI_MANIFEST,
-        "config": replace(config, media_type=media_types.DOCKER_CONFIG if docker else media_types.OCI_CONFIG).to_json(),
-        "layers": [layer.to_json() for layer in layers],
-    }
+    document: dict[str, Any] = load(manifest.raw, "the manifest")
+    document["mediaType"] = media_types.DOCKER_MANIFEST if docker else media_types.OCI_MANIFEST
+    if family != own:
+        config_type = media_types.DOCKER_CONFIG if docker else media_types.OCI_CONFIG
+        document["config"] = replace(manifest.config, media_type=config_type).to_json()
+    document["layers"] = [layer.to_json() for layer in layers]
     if said:
         document["annotations"] = said
-    return Content.of(json.dumps(document, indent=2, ensure_ascii=False).encode(), document["mediaType"])
+    if docker:
+        _check_docker(document, converted=family != own)
+    order = dict.fromkeys(("schemaVersion", "mediaType", *document))
+    raw = json.dumps({key: document[key] for key in order}, indent=2, ensure_ascii=False).encode()
+    return Content.of(raw, document["mediaType"])
+
+
+def _check_docker(document: dict[str, Any], *, converted: bool) -> None:
+    """Raise `InputError` for what Docker's manifest has no place for: it is never dropped in silence."""
+    unknown = [key for key, value in document.items() if value is not None and key not in _DOCKER_KEYS]
+    if "annotations" in unknown:
+        raise InputError("Docker's manifest cannot hold annotations", hint=_HINT)
+    if not converted:
+        return
+    parts = [document["config"], *document["layers"]]
+    unknown += [f"{key} of a layer" for key in dict.fromkeys(key for part in parts for key in part)]
+    unknown = [key for key in unknown if key.removesuffix(" of a layer") not in _DOCKER_PART_KEYS]
+    if unknown:
+        shown = ", ".join(escape(key, 100) for key in unknown)
+        raise InputError(f"Docker's manifest cannot hold what this image's has: {shown}", hint=_HINT)

@@ -2,29 +2,38 @@
 
 from __future__ import annotations
 
+import re
+from contextlib import suppress
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from manifestctl.errors import DocumentError, InputError
-from manifestctl.model.location import EngineLocation
-from manifestctl.model.manifest import Index, Manifest, parse_config
+from manifestctl.errors import DocumentError, InputError, NotFoundError
+from manifestctl.model.location import EngineLocation, LayoutLocation
+from manifestctl.model.manifest import Manifest, parse_config
 from manifestctl.model.reference import Reference
 from manifestctl.model.strict_json import CONFIG_LIMIT
-from manifestctl.stores.base import ImageLister, LocalImage
+from manifestctl.stores.base import ImageLister, LocalImage, described
+from manifestctl.text import escape
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from manifestctl.model.location import Location
+    from manifestctl.model.manifest import ImageConfig, Index
     from manifestctl.model.platforms import Platform
     from manifestctl.stores.base import OpenStore, Store
+
+_ID = re.compile(r"(?:sha256:)?([a-f0-9]{7,64})")
 
 
 def local_images(
     location: Location | None, open_store: OpenStore, platforms: Sequence[Platform] = ()
 ) -> list[LocalImage]:
-    """List the images of a layout or an archive, or, for None, of the engine; only those for one of ``platforms``, if any.
+    """List the images of a layout or an archive, or, for None, of the engine; if given, only those for ``platforms``.
 
-    Raises `InputError` for a place that is not on this machine, and what its store raises.
+    A location that names an image gives that alone: of an engine or an archive all tags of a repository, if it has no
+    tag. Raises `InputError` for a place that is not on this machine, `NotFoundError` if there is no image of that name,
+    and what its store raises.
     """
     if isinstance(location, Reference):
         raise InputError(
@@ -32,28 +41,86 @@ def local_images(
             hint=f"'manifestctl tags {location.store}' lists what is in that repository.",
         )
     store = open_store(location if location is not None else EngineLocation(""))
-    found = store.images() if isinstance(store, ImageLister) else [_tagged(store, tag) for tag in store.tags()]
+    if isinstance(store, ImageLister):
+        found = _called(location, store.images())
+    elif isinstance(location, LayoutLocation) and location.selector:
+        found = [_held(store, location.selector, () if location.digest else (location.selector,))]
+    else:
+        found = _merged([_held(store, tag, (tag,)) for tag in store.tags()])
     if not platforms:
         return found
     return [image for image in found if any(p.satisfies(wanted) for p in image.platforms for wanted in platforms)]
 
 
-def _tagged(store: Store, tag: str) -> LocalImage:
-    content = store.read_manifest(tag)
-    manifest = content.parse(f"{store.name}:{tag}")
-    if isinstance(manifest, Manifest):
-        return _image(store, tag, manifest)
-    images = [entry for entry in manifest.entries if not entry.is_attestation]
-    contents = [store.read_manifest(entry).parse(f"{store.name}@{entry.digest}") for entry in images]
-    size = sum(0 if isinstance(one, Index) else one.size for one in contents)
-    platforms = tuple(entry.platform for entry in images if entry.platform is not None)
-    return LocalImage((tag,), content.digest, platforms, size)
+def _called(location: Location | None, images: list[LocalImage]) -> list[LocalImage]:
+    """Return those of the images that a location names."""
+    name = location.image if isinstance(location, EngineLocation) else location.selector if location else ""
+    found = [image for image in images if not name or _is_called(image, name)]
+    if name and not found:
+        place = location.store if location and not isinstance(location, EngineLocation) else ""
+        raise NotFoundError(
+            f"{escape(str(location), 300)}: there is no such image",
+            hint=f"'{escape(f'manifestctl images {place}'.rstrip(), 300)}' lists what is there.",
+        )
+    return found
 
 
-def _image(store: Store, tag: str, manifest: Manifest) -> LocalImage:
-    try:
-        config = parse_config(store.read_blob(manifest.config, CONFIG_LIMIT), "the config")
-    except DocumentError:
-        # An artifact: its config may be anything.
-        return LocalImage((tag,), manifest.config.digest, (), manifest.size)
-    return LocalImage((tag,), manifest.config.digest, (config.platform,), manifest.size, config.created)
+def _is_called(image: LocalImage, name: str) -> bool:
+    """Tell whether a name, a repository, a tag, an id or the beginning of one means an image."""
+    match = _ID.fullmatch(name)
+    if name in image.names or (match is not None and image.id.encoded.startswith(match[1])):
+        return True
+    if any(other.rpartition(":")[2] == name for other in image.names):
+        return True
+    wanted = _reference(name)
+    others = [other for text in image.names if (other := _reference(text)) is not None]
+    # Podman calls so what was built or loaded without a host.
+    return wanted is not None and any(
+        other.store.replace("localhost/", f"{wanted.registry}/library/") == wanted.store or other.store == wanted.store
+        for other in others
+        if wanted.tag in (None, other.tag)
+    )
+
+
+def _reference(text: str) -> Reference | None:
+    with suppress(InputError):
+        return Reference.parse(text)
+    return None
+
+
+def _merged(images: list[LocalImage]) -> list[LocalImage]:
+    """Return each image once, with all its names."""
+    names: dict[LocalImage, tuple[str, ...]] = {}
+    for image in images:
+        nameless = replace(image, names=())
+        names[nameless] = (*names.get(nameless, ()), *image.names)
+    return [replace(image, names=found) for image, found in names.items()]
+
+
+def _held(store: Store, selector: str, names: tuple[str, ...]) -> LocalImage:
+    content = store.read_manifest(selector)
+    manifest = content.parse(described(selector, store.name))
+    identity = manifest.config.digest if isinstance(manifest, Manifest) else content.digest
+    images = [manifest] if isinstance(manifest, Manifest) else _images(store, manifest)
+    configs = [config for image in images if (config := _config(store, image)) is not None]
+    created = next((config.created for config in configs if config.created), "")
+    size = sum(image.size for image in images)
+    return LocalImage(names, identity, tuple(config.platform for config in configs), size, created)
+
+
+def _images(store: Store, index: Index) -> list[Manifest]:
+    """Return the images of a list that are there; a layout may hold some of them only."""
+    found = []
+    for entry in index.entries:
+        with suppress(NotFoundError):
+            image = store.read_manifest(entry).parse(described(entry, store.name)) if not entry.is_attestation else None
+            if isinstance(image, Manifest):
+                found.append(image)
+    return found
+
+
+def _config(store: Store, image: Manifest) -> ImageConfig | None:
+    # An artifact's config may be anything.
+    with suppress(DocumentError, NotFoundError):
+        return parse_config(store.read_blob(image.config, CONFIG_LIMIT), f"{store.name}@{image.config.digest}")
+    return None

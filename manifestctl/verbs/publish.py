@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Literal, NoReturn
 
 from manifestctl.errors import (
     ConflictError,
+    InputError,
     InterruptedRun,
     ManifestctlError,
     MissingContentError,
@@ -78,6 +79,14 @@ class Guard:
             raise ConflictError(
                 f"{where} holds {state.old or 'nothing'}, not {self.expect} as --expect says",
                 hint="Somebody else has published in between; look at what it holds now, and decide again.",
+            )
+
+    def refuse_both(self) -> None:
+        """Raise `InputError` if both are given: no tag could be written."""
+        if self.no_overwrite and self.expect is not None:
+            raise InputError(
+                "--no-overwrite and --expect are both given",
+                hint="--no-overwrite wants the tag to be absent, --expect wants it to hold something; choose one.",
             )
 
     @property
@@ -168,6 +177,32 @@ def publish_tags(
             raise PartialError(_partial(states, state, error), hint=error.hint) from error
 
 
+def publish_untagged(store: Store, content: Content, runtime: Runtime) -> bool:
+    """Write the content by its digest alone, unless it is there, and read it back; returns whether it was written.
+
+    Raises what `publish_tag` raises.
+    """
+    name = str(content.digest)
+    if _is_there(store, name):
+        return False
+    runtime.cancel.check()
+    _write(store, content, TagState(name), Guard(), runtime, tagged=False)
+    if not _until(lambda: read_content(store, name) is not None, (), READ_BACK_DEADLINE, runtime):
+        where = escape(f"{store.name}@{name}", 400)
+        raise UnreachableError(
+            f"the registry accepted {where}, but after {READ_BACK_DEADLINE:.0f} s it still does not exist",
+            hint="The registry may not have stored it; run this again.",
+        )
+    return True
+
+
+def _is_there(store: Store, name: str) -> bool:
+    try:
+        return str(store.resolve(name).digest) == name
+    except NotFoundError:
+        return False
+
+
 def _partial(states: Sequence[TagState], failed: TagState, error: ManifestctlError) -> str:
     """Say which tags hold the content now and which do not, with old and new digests."""
     place = list(states).index(failed)
@@ -186,11 +221,13 @@ def _partial(states: Sequence[TagState], failed: TagState, error: ManifestctlErr
     return f"{error.message}; the tags now: {'; '.join(words)}"
 
 
-def _write(store: Store, content: Content, state: TagState, guard: Guard, runtime: Runtime) -> None:
+def _write(
+    store: Store, content: Content, state: TagState, guard: Guard, runtime: Runtime, *, tagged: bool = True
+) -> None:
     def attempt() -> bool:
         state.moved = "unknown"
         try:
-            store.write_manifest(content, state.tag, guard.condition())
+            store.write_manifest(content, state.tag if tagged else None, guard.condition())
         except MissingContentError:
             state.moved = "false"
             raise

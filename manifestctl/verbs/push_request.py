@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Literal
 from manifestctl.errors import InputError, ManifestctlError, exit_code
 from manifestctl.model.reference import check_tag
 from manifestctl.values import dataclass
-from manifestctl.verbs.image_manifest import Family
 from manifestctl.verbs.publish import Guard, TagState
 
 if TYPE_CHECKING:
@@ -19,6 +18,7 @@ if TYPE_CHECKING:
     from manifestctl.model.location import Location
     from manifestctl.model.platforms import Platform
     from manifestctl.stores.base import Content
+    from manifestctl.verbs.image_manifest import Family
     from manifestctl.verbs.publish import Published
 
 Status = Literal["created", "updated", "unchanged", "failed"]
@@ -28,7 +28,8 @@ Status = Literal["created", "updated", "unchanged", "failed"]
 class Packing:
     """How a layer that is not compressed is packed, and which family of media types the image has in the end.
 
-    ``format`` None means gzip where something must be packed; a given format is an order. ``family`` None keeps the image's.
+    ``format`` None means gzip where something must be packed; a given format is an order. ``family`` None keeps the
+    image's own.
     """
 
     format: Format | None = None
@@ -36,7 +37,11 @@ class Packing:
     family: Family | None = None
 
     def __post_init__(self) -> None:
-        """Refuse what no manifest can say; raises `InputError`."""
+        """Refuse what no manifest can say, and levels that a format does not have; raises `InputError`."""
+        if self.level is not None:
+            from manifestctl.compression import compressor
+
+            compressor(self.format or "gzip", self.level)
         if self.family == "docker" and self.format == "zstd":
             raise InputError(
                 "Docker's manifest cannot hold zstd layers", hint="Pass --format oci, or --compression gzip."
@@ -70,6 +75,7 @@ class PushRequest:
             raise InputError(f"{self.target}: the target of a push is a tag or a repository, not a digest")
         if self.by_digest and (self.tags or self.guard.any):
             raise InputError("--by-digest moves no tag, so --tag, --no-overwrite and --expect do not go with it")
+        self.guard.refuse_both()
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,9 +105,12 @@ class Pushed:
 
     @property
     def published(self) -> Published:
-        """Tell whether the image is under the target's own tag now, or there at all for a push by digest."""
+        """Tell whether the image is under the first tag now, or there at all for a push by digest.
+
+        The first is the target's own, unless that is ``latest`` and comes last.
+        """
         if self.request.by_digest or not self.tags or self.content is None:
-            return "true" if self.written else "false"
+            return "true" if self.written or self.status == "unchanged" else "false"
         first = self.tags[0]
         return "true" if first.now == self.content.digest else first.moved
 

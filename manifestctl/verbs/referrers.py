@@ -5,10 +5,13 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
+from manifestctl.errors import NotFoundError
 from manifestctl.model import media_types
 from manifestctl.model.manifest import Index
 from manifestctl.stores.base import Content, ReferrerStore
-from manifestctl.stores.referrers import fallback_tag
+from manifestctl.stores.referrers import fallback_tag, tagged
+from manifestctl.verbs.publish import Guard, TagState, publish_tag, read_tag
+from manifestctl.verbs.transfer import typed
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -21,51 +24,71 @@ if TYPE_CHECKING:
 
 # Where cosign keeps what it makes, in registries without the referrers API.
 _COSIGN = ("sig", "att", "sbom")
+# A signature of an SBOM of an image is two steps away from it.
+_MAX_STEPS = 5
 
 
-def copy_referrers(content: Content, source: Store, target: Store, transfer: Transfer, runtime: Runtime) -> int:
-    """Bring over what refers to an image, or to a list and its images; returns how many manifests that were."""
-    if not isinstance(source, ReferrerStore):
+def copy_referrers(content: Content, transfer: Transfer, guard: Guard, runtime: Runtime) -> int:
+    """Bring over what refers to an image, or to a list and its images, and what refers to that.
+
+    Returns how many manifests that were. What the target has already is left. ``guard`` says when a tag of cosign's may
+    be overwritten.
+    """
+    source, target = transfer.source, transfer.target
+    if source.name == target.name:
         return 0
     manifest = content.parse(f"{source.name}@{content.digest}")
     subjects = [content.digest]
     if isinstance(manifest, Index):
         subjects += [entry.digest for entry in manifest.entries]
-    count = 0
-    for subject, found in zip(subjects, transfer.pool.map(source.referrers, subjects), strict=True):
-        if found:
-            transfer.entries(found)
-            _make_known(subject, found, target, runtime)
-            count += len(found)
-    return count + _cosign_tags(subjects, source, target, transfer)
+    seen = dict.fromkeys(subjects)
+    named = len(seen)
+    for _step in range(_MAX_STEPS):
+        found = transfer.pool.map(lambda subject: _referrers(source, subject), subjects)
+        pairs = [(subject, listed) for subject, listed in zip(subjects, found, strict=True) if listed]
+        transfer.entries([descriptor for _, listed in pairs for descriptor in listed])
+        transfer.pool.map(lambda pair: _make_known(pair[0], pair[1], target), pairs)
+        new = dict.fromkeys(descriptor.digest for _, listed in pairs for descriptor in listed)
+        subjects = [digest for digest in new if digest not in seen]
+        seen |= dict.fromkeys(subjects)
+        if not subjects:
+            break
+    return len(seen) - named + _cosign_tags(list(seen), transfer, guard, runtime)
 
 
-def _make_known(subject: Digest, found: Sequence[Descriptor], target: Store, runtime: Runtime) -> None:
+def _referrers(store: Store, subject: Digest) -> list[Descriptor]:
+    return store.referrers(subject) if isinstance(store, ReferrerStore) else tagged(store, subject)
+
+
+def _make_known(subject: Digest, found: Sequence[Descriptor], target: Store) -> None:
     """Write the tag of the tag scheme where the target does not list referrers by itself."""
-    del runtime
-    if not isinstance(target, ReferrerStore):
+    there = _referrers(target, subject)
+    known = {descriptor.digest for descriptor in there}
+    new = [descriptor for descriptor in found if descriptor.digest not in known]
+    if not new:
         return
-    known = {descriptor.digest for descriptor in target.referrers(subject)}
-    if {descriptor.digest for descriptor in found} <= known:
-        return
-    merged = {descriptor.digest: descriptor for descriptor in (*target.referrers(subject), *found)}
     document = {
         "schemaVersion": 2,
         "mediaType": media_types.OCI_INDEX,
-        "manifests": [descriptor.to_json() for descriptor in merged.values()],
+        "manifests": [descriptor.to_json() for descriptor in (*there, *new)],
     }
     raw = json.dumps(document, indent=2, ensure_ascii=False).encode()
     target.write_manifest(Content.of(raw, media_types.OCI_INDEX), fallback_tag(subject))
 
 
-def _cosign_tags(subjects: Sequence[Digest], source: Store, target: Store, transfer: Transfer) -> int:
-    """Bring over tags such as ``sha256-….sig``."""
+def _cosign_tags(subjects: Sequence[Digest], transfer: Transfer, guard: Guard, runtime: Runtime) -> int:
+    """Bring over tags such as ``sha256-….sig``; returns how many there are."""
+    source, target = transfer.source, transfer.target
     wanted = {f"{subject.algorithm}-{subject.encoded}.{kind}" for subject in subjects for kind in _COSIGN}
-    count = 0
-    for tag in source.tags():
-        if tag in wanted:
-            content = source.read_manifest(tag)
-            transfer.image(content)
-            target.write_manifest(content, tag)
-            count += 1
-    return count
+    try:
+        tags = [tag for tag in source.tags() if tag in wanted]
+    except NotFoundError:
+        return 0
+    for tag in tags:
+        content = source.read_manifest(tag)
+        held = read_tag(target, tag)
+        state = TagState(tag, held, held)
+        if not state.holds(content):
+            manifest = transfer.image(content)
+            publish_tag(target, typed(content, manifest), state, guard, runtime)
+    return len(tags)

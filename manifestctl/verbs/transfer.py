@@ -130,7 +130,7 @@ class Transfer:
         if media_types.is_foreign(descriptor.media_type) and not self.source.has(descriptor):
             return None
         name = descriptor.digest.short
-        if self._mounted(descriptor):
+        if isinstance(self.target, Mounter) and self.target.mount(descriptor, self.source):
             self.observe(BlobMoved(name, descriptor.size, "mounted"))
             return "mounted"
         self.observe(BlobStarted(name, descriptor.size))
@@ -138,12 +138,6 @@ class Transfer:
         how: How = "sent" if written else "exists"
         self.observe(BlobMoved(name, descriptor.size, how))
         return how
-
-    def _mounted(self, descriptor: Descriptor) -> bool:
-        """Tell whether the blob could be mounted. There are registries that say so of what is not there afterwards."""
-        if not isinstance(self.target, Mounter) or not self.target.mount(descriptor, self.source):
-            return False
-        return self.target.has(descriptor)
 
     def _stream(self, descriptor: Descriptor) -> Iterator[bytes]:
         name, held = descriptor.digest.short, self.small.get(descriptor.digest)

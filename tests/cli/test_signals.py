@@ -16,6 +16,7 @@ import pytest
 from manifestctl.files import locked
 from tests.support import images
 from tests.support.actions import hold, stall, status
+from tests.support.archives import legacy_save, saved, write_archive
 from tests.support.faults import FOREVER
 from tests.support.running import LIMIT, check_result, start
 
@@ -125,6 +126,55 @@ def test_while_it_waits_before_a_retry(registry: FakeRegistry, target: str) -> N
     with interrupted(event, signal.SIGINT, "create", target, ":amd64") as (code, _, err):
         assert code == -signal.SIGINT
         assert "nothing was published" in err
+
+
+@pytest.mark.parametrize(
+    ("signum", "which"),
+    [
+        (signal.SIGINT, {"method": "POST"}),
+        (signal.SIGINT, {"method": "PATCH"}),
+        (signal.SIGTERM, {"method": "PUT", "path": "/blobs/"}),
+    ],
+)
+def test_while_layers_are_sent(registry: FakeRegistry, tmp_path: Path, signum: int, which: dict[str, str]) -> None:
+    archive = write_archive(tmp_path / "i.tar", legacy_save(saved(images.image("linux/amd64", layers=3), "web:1")))
+    target = registry.reference("web", "1")
+    event = reached(registry, **which)
+    files = ("--report", tmp_path / "report", "--digest-file", tmp_path / "digest")
+    with interrupted(event, signum, "push", archive, target, *files) as (code, out, err):
+        assert (code, out) == (-signum, b"")
+        assert f"nothing was published: {target} is as it was" in err
+        assert err.endswith(f"error: {WORD[signal.Signals(signum)]}; running it again is safe\n")
+        assert "Traceback" not in err, err
+        document = json.loads((tmp_path / "report").read_bytes())
+        check_result(document)
+        assert (document["exit_code"], document["published"], document["status"]) == (128 + signum, False, "failed")
+    assert registry.manifest_puts == []
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["i.tar", "report"]
+
+
+def test_while_a_copy_is_sent(registry: FakeRegistry, tmp_path: Path) -> None:
+    images.write_layout(tmp_path / "layout", {"1": images.image("linux/amd64", layers=3)})
+    event = reached(registry, method="PUT")
+    given = ("copy", f"oci:{tmp_path}/layout:1", registry.reference("web", "1"), "--output", "json")
+    with interrupted(event, signal.SIGINT, *given) as (code, out, err):
+        assert code == -signal.SIGINT
+        assert "nothing was published" in err
+        document = json.loads(out)
+        check_result(document)
+        assert (document["exit_code"], document["published"]) == (130, False)
+    assert registry.manifest_puts == []
+
+
+def test_while_tags_are_written(registry: FakeRegistry, target: str) -> None:
+    event = reached(registry, method="PUT")
+    given = ("tag", registry.reference("web", "amd64"), "2", "3", "--output", "json")
+    with interrupted(event, signal.SIGTERM, *given) as (code, out, err):
+        assert code == -signal.SIGTERM
+        assert "it is not known whether " in err
+        document = json.loads(out)
+        check_result(document)
+        assert "unknown" in [tag["moved"] for tag in document["tags"]]
 
 
 @pytest.mark.parametrize(

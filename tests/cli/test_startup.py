@@ -9,8 +9,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from manifestctl.cli.app import COMMANDS
 from tests.support import images
 from tests.support.actions import status
+from tests.support.archives import legacy_save, saved, write_archive
+from tests.support.fake_engine import FakeEngine
 from tests.support.running import LIMIT, environment
 
 if TYPE_CHECKING:
@@ -42,18 +45,18 @@ NEVER = {"boto3", "botocore", "rich", "yaml", "pydantic", "click", "asyncio", "u
 LIBRARY = {"manifestctl.verbs", "manifestctl.stores", "manifestctl.transport", "manifestctl.validation"}
 
 
-def imported(tmp_path: Path, *arguments: str, expected: int = 0) -> set[str]:
+def imported(tmp_path: Path, *arguments: str, expected: int = 0, environ: dict[str, str] | None = None) -> set[str]:
     """Run a command line and return what was imported in the end."""
     log = tmp_path / "modules.json"
     command = [sys.executable, "-c", PROGRAM, str(log), *arguments]
-    ran = subprocess.run(command, env=environment(), capture_output=True, timeout=LIMIT, check=False)
+    ran = subprocess.run(command, env=environment(environ), capture_output=True, timeout=LIMIT, check=False)
     assert ran.returncode == expected, ran.stderr.decode()
     return set(json.loads(log.read_bytes()))
 
 
 def commands(modules: set[str]) -> set[str]:
     """Return the commands whose modules are among these."""
-    names = {"create", "check", "inspect", "tags", "validate", "schema", "completion", "checking", "session"}
+    names = {"checking", "session", *COMMANDS}
     return {name for name in names if f"manifestctl.cli.{name}" in modules}
 
 
@@ -122,6 +125,60 @@ def test_a_registry_needs_nothing_for_what_did_not_happen(tmp_path: Path, regist
     unused = {"tenacity", "manifestctl.stores.layout", "manifestctl.transport.credential_helpers"}
     assert modules & (NEVER | unused) == set()
     assert ("jsonschema" in modules) == (command in ("create", "check"))
+
+
+IMAGE = images.image("linux/amd64")
+SAVED = legacy_save(saved(IMAGE, "web:1"))
+OTHERS = {"push": {"copy", "tag", "images"}, "copy": {"push", "tag", "images"}, "tag": {"push", "copy", "images"}}
+
+
+@pytest.mark.parametrize(
+    ("command", "arguments"),
+    [
+        ("push", ("{layout}:amd64", "oci:{path}/new:1")),
+        ("copy", ("{layout}:amd64", "oci:{path}/new:1")),
+        ("tag", ("{layout}:amd64", "2")),
+        ("images", ("{layout}",)),
+    ],
+)
+def test_what_moves_between_layouts_needs_no_http(
+    tmp_path: Path, layout: str, command: str, arguments: tuple[str, ...]
+) -> None:
+    modules = imported(tmp_path, command, *(text.format(layout=layout, path=tmp_path) for text in arguments))
+    unused = {"tenacity", "manifestctl.stores.registry", "manifestctl.stores.engine", "manifestctl.stores.archive"}
+    assert modules & (HTTP | SCHEMAS | NEVER | unused) == set()
+    assert commands(modules) & OTHERS.get(command, set()) == set()
+
+
+@pytest.mark.parametrize("command", ["push", "copy", "tag"])
+def test_what_goes_to_a_registry_needs_no_compressor(
+    tmp_path: Path, registry: FakeRegistry, layout: str, command: str
+) -> None:
+    registry.put_image("web", "1")
+    source = registry.reference("web", "1") if command == "tag" else f"{layout}:amd64"
+    modules = imported(tmp_path, command, source, "2" if command == "tag" else registry.reference("web", "2"))
+    assert "httpx" in modules
+    unused = {"tenacity", "manifestctl.stores.engine", "manifestctl.transport.credential_helpers"}
+    assert modules & (SCHEMAS - {"urllib.request"} | NEVER | unused) == set()
+    assert ("manifestctl.stores.layout" in modules) == (command != "tag")
+
+
+def test_layers_that_are_to_be_compressed_need_a_compressor_alone(tmp_path: Path, registry: FakeRegistry) -> None:
+    archive = write_archive(tmp_path / "image.tar", SAVED)
+    given = ("push", str(archive), registry.reference("web", "1"))
+    modules = imported(tmp_path, *given)
+    unused = {"manifestctl.stores.engine", "manifestctl.stores.layout", "compression.zstd", "backports.zstd"}
+    assert modules & (NEVER | SCHEMAS - {"urllib.request"} | unused) == {"isal"}
+    # Nothing is compressed, and nothing is imported for it, if the registry has the image.
+    assert modules - imported(tmp_path, *given) >= {"isal"}
+
+
+def test_an_engine_is_asked_by_http_alone(tmp_path: Path) -> None:
+    with FakeEngine() as engine:
+        engine.add(IMAGE, "web:1")
+        modules = imported(tmp_path, "images", environ={"DOCKER_HOST": engine.address})
+    unused = {"tenacity", "manifestctl.stores.registry", "manifestctl.stores.layout"}
+    assert modules & (NEVER | SCHEMAS - {"urllib.request"} | unused) == set()
 
 
 def test_retries_are_imported_when_something_fails(tmp_path: Path, registry: FakeRegistry) -> None:

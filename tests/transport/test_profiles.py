@@ -102,3 +102,17 @@ def test_known_realms_may_be_asked(registry: str) -> None:
     challenge = profile_for(registry).challenge
     assert challenge is not None
     assert check_realm(challenge.realm, registry, plain_http=False) == challenge.realm
+
+
+@pytest.mark.parametrize(
+    ("registry", "most"),
+    [
+        ("public.ecr.aws", 1000),
+        ("ecr-public.aws.com", 1000),
+        (PRIVATE_ECR[0], 1000),
+        ("ghcr.io", None),
+        ("r.example", None),
+    ],
+)
+def test_how_many_tags_an_image_may_have(registry: str, most: int | None) -> None:
+    assert profile_for(registry).tags_per_image == most

@@ -113,13 +113,15 @@ class Scene:
         no_overwrite: bool = False,
         expect: str | None = None,
         dry_run: bool = False,
+        copy: bool = False,
+        tag_children: str | None = None,
         world: World | None = None,
         **options: Any,
     ) -> Created:
         """Run `create`."""
         self.world = world or World(self.environ)
         guard = Guard(no_overwrite, Digest.parse(expect) if expect else None)
-        request = CreateRequest(self.check_request(images, **options), tuple(tags), guard, dry_run)
+        request = CreateRequest(self.check_request(images, **options), tuple(tags), guard, dry_run, copy, tag_children)
         with Stores.of_system(self.world.runtime, self.settings) as stores:
             return create(request, stores, self.world.runtime)
 
