@@ -304,9 +304,10 @@ def test_what_the_source_does_not_have(
 # Places.
 
 
-def test_within_a_repository_only_the_tag_moves(source: FakeRegistry) -> None:
-    result = copied(source.reference(SOURCE, "1.4"), source.reference(SOURCE, "2"), referrers=True)
-    assert (done(result), result.referrers) == (LIST.digest, 0)
+@pytest.mark.parametrize(("tag", "content"), [("1.4", LIST), ("image", IMAGE)])
+def test_within_a_repository_only_the_tag_moves(source: FakeRegistry, tag: str, content: images.Content) -> None:
+    result = copied(source.reference(SOURCE, tag), source.reference(SOURCE, "2"), referrers=True)
+    assert (done(result), result.referrers) == (content.digest, 0)
     assert writes(source) == [f"PUT {SOURCE}/manifests/2"]
 
 
