@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import secrets
 import stat
 from typing import IO, TYPE_CHECKING
 
@@ -55,7 +54,7 @@ def replacing(path: Path, *, mode: int = 0o666, sync: bool = False) -> Iterator[
     fails leaves what was there. Raises `OSError`.
     """
     # A name has 255 bytes at most, and a character takes up to four.
-    temporary = path.with_name(f".{path.name[:50]}.{secrets.token_hex(8)}.tmp")
+    temporary = path.with_name(f".{path.name[:50]}.{os.urandom(8).hex()}.tmp")
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0), mode)
     try:
         with os.fdopen(descriptor, "wb") as file:

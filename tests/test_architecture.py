@@ -101,7 +101,7 @@ def test_imports_go_down(path: Path) -> None:
         return
     for line, name, _ in imports_of(path):
         parts = name.split(".")
-        if parts[0] != "manifestctl" or parts[1] in ("__version__",):
+        if parts[0] != "manifestctl" or parts[1] == "__version__":
             continue
         other = parts[1]
         assert other in FLOORS, f"{path}:{line}: {other} has no floor"
@@ -122,7 +122,9 @@ def test_libraries_stay_in_their_rooms(path: Path) -> None:
         if library == "manifestctl" or library in sys.stdlib_module_names:
             continue
         assert library in LIBRARIES, f"{relative(path)}:{line}: {library} has no room; give it one in LIBRARIES"
-        assert room_of(path) == LIBRARIES[library], f"{relative(path)}:{line}: {library} belongs to {LIBRARIES[library]}"
+        assert room_of(path) == LIBRARIES[library], (
+            f"{relative(path)}:{line}: {library} belongs to {LIBRARIES[library]}"
+        )
 
 
 def literals_of(path: Path) -> Iterator[tuple[int, str]]:

@@ -226,7 +226,7 @@ def test_a_layout_names_its_content_by_tags(tmp_path: Path) -> None:
         ("a", False),
     ],
 )
-def test_what_is_loopback(host: str, here: bool) -> None:  # noqa: FBT001 - a column of the table
+def test_what_is_loopback(host: str, here: bool) -> None:
     assert is_loopback(host) == here
 
 

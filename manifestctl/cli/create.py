@@ -138,6 +138,7 @@ def _members(created: Created | None) -> dict[str, Any]:
         "media_type": content.media_type if content is not None else None,
         "status": created.status if created is not None else "failed",
         "tags": tag_members(created.tags if created is not None else ()),
+        "children": tag_members(created.children if created is not None else ()),
         "images": checking.image_members(created.checked.members, gathered.attestations)
         if created and gathered
         else [],

@@ -161,9 +161,9 @@ class TagQuota(Protocol):
 class LocalImage:
     """One image, or list of images, of this machine that could be pushed.
 
-    ``names`` are references or tags as its place has them; ``id`` is the digest of the config (Docker's image ID), or of
-    the list. ``platforms`` are those whose images are there, ``size`` the bytes of configs and layers as they are stored
-    (None if nobody says), ``created`` when the first says that it was made.
+    ``names`` are references or tags as its place has them; ``id`` is the digest of the config (Docker's image ID), or
+    of the list. ``platforms`` are those whose images are there, ``size`` the bytes of configs and layers as they are
+    stored (None if nobody says), ``created`` when the first says that it was made.
     """
 
     names: tuple[str, ...]

@@ -10,7 +10,6 @@ import contextlib
 import errno
 import json
 import os
-import secrets
 import stat
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
@@ -133,7 +132,7 @@ class LayoutStore:
         what = f"{produced.name} into {self._shown}"
         with self._errors(what, writing=True):
             self._make()
-            passing = self._root / f".{secrets.token_hex(8)}.tmp"
+            passing = self._root / f".{os.urandom(8).hex()}.tmp"
             try:
                 with replacing(passing, sync=True) as file:
                     for chunk in produced.open():

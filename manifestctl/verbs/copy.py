@@ -13,7 +13,7 @@ from manifestctl.errors import (
     PartialError,
     exit_code,
 )
-from manifestctl.model.location import ArchiveLocation
+from manifestctl.model.location import ArchiveLocation, EngineLocation
 from manifestctl.model.manifest import Index
 from manifestctl.model.reference import DEFAULT_TAG, check_tag
 from manifestctl.parallel import Pool
@@ -62,6 +62,13 @@ class CopyRequest:
             check_tag(tag)
         if self.target.digest is not None:
             raise InputError(f"{self.target}: the target of a copy is a tag, not a digest")
+        if isinstance(self.source, EngineLocation) or (
+            isinstance(self.source, ArchiveLocation) and self.source.is_docker
+        ):
+            raise InputError(
+                f"{self.source}: its layers are not compressed, and copy moves content as it is",
+                hint="Use 'manifestctl push', which compresses them on the way.",
+            )
         self.guard.refuse_both()
         if self.guard.expect is not None and self.tag is None:
             raise InputError(

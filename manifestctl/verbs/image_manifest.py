@@ -60,11 +60,16 @@ def compose_manifest(
     return Content.of(raw, document["mediaType"])
 
 
+def check_annotations(family: Family, annotations: Mapping[str, str]) -> None:
+    """Raise `InputError` for annotations that the family's manifest cannot hold."""
+    if family == "docker" and annotations:
+        raise InputError("Docker's manifest cannot hold annotations", hint=_HINT)
+
+
 def _check_docker(document: dict[str, Any], *, converted: bool) -> None:
     """Raise `InputError` for what Docker's manifest has no place for: it is never dropped in silence."""
     unknown = [key for key, value in document.items() if value is not None and key not in _DOCKER_KEYS]
-    if "annotations" in unknown:
-        raise InputError("Docker's manifest cannot hold annotations", hint=_HINT)
+    check_annotations("docker", document.get("annotations") or {})
     if not converted:
         return
     parts = [document["config"], *document["layers"]]

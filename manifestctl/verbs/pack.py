@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 # What a descriptor may say about the bytes themselves, which are others once they are packed.
 _OF_THE_BYTES = frozenset({"data", "urls"})
 
+_DAMAGED = "The archive is damaged, or config and layers are of different images; save the image again."
+
 
 class PackedLayer:
     """An uncompressed layer, as the compressed one that it becomes; see `Produced`.
@@ -72,12 +74,19 @@ class PackedLayer:
 
     def _packed(self, update: Callable[[bytes], bytes], finish: Callable[[], bytes]) -> Iterator[bytes]:
         hasher = self._diff_id.hasher() if self._diff_id is not None else None
-        for chunk in self._read():
-            if hasher is not None:
-                hasher.update(chunk)
-            if packed := update(chunk):
-                yield packed
+        try:
+            for chunk in self._read():
+                if hasher is not None:
+                    hasher.update(chunk)
+                if packed := update(chunk):
+                    yield packed
+        except IntegrityError as error:
+            # A plain layer is named by what the config says of it.
+            error.hint = error.hint or _DAMAGED
+            raise
         if hasher is not None and self._diff_id is not None and hasher.hexdigest() != self._diff_id.encoded:
-            raise IntegrityError(f"{self._name}: its tar does not hash to {self._diff_id}, as the config says")
+            raise IntegrityError(
+                f"{self._name}: its tar does not hash to {self._diff_id}, as the image's config says", hint=_DAMAGED
+            )
         if packed := finish():
             yield packed

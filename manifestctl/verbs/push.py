@@ -24,7 +24,7 @@ from manifestctl.model.strict_json import CONFIG_LIMIT
 from manifestctl.parallel import Pool
 from manifestctl.stores.base import Blob, Content, StreamWriter
 from manifestctl.text import escape
-from manifestctl.verbs.image_manifest import compose_manifest, family_of
+from manifestctl.verbs.image_manifest import check_annotations, compose_manifest, family_of
 from manifestctl.verbs.pack import PackedLayer
 from manifestctl.verbs.publish import Guard, TagState, order_tags, publish_tags, publish_untagged, read_content
 from manifestctl.verbs.push_plan import plan_layers
@@ -105,6 +105,7 @@ class _Push:
         config = parse_config(raw, f"the config of {self.what}")
         self.pushed.platform = config.platform
         family = request.packing.family or family_of(manifest)
+        check_annotations(family, {**manifest.annotations, **request.annotations})
         plans = plan_layers(manifest, config, request.packing, family, self.what)
         ready = [plan.ready for plan in plans if plan.ready is not None]
         final = compose_manifest(manifest, ready, family, request.annotations) if len(ready) == len(plans) else None

@@ -173,7 +173,7 @@ def test_what_is_typed_wrong(name: str) -> None:
     ],
 )
 def test_registries_that_take_nothing(
-    mirror: FakeRegistry, source: str, action: Any, which: dict[str, str], code: int
+    mirror: FakeRegistry, source: str, action: Any, which: dict[str, Any], code: int
 ) -> None:
     mirror.faults.add(action, times=FOREVER, **which)
     ran = run("copy", source, mirror.reference("m"), "--retries", "1")

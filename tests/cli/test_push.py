@@ -409,7 +409,7 @@ def test_one_of_several_images_is_named(registry: FakeRegistry, tmp_path: Path) 
     assert document(ran)["platform"] == "linux/arm64"
 
 
-REGISTRIES: dict[str, tuple[Any, dict[str, str], int, str]] = {
+REGISTRIES: dict[str, tuple[Any, dict[str, Any], int, str]] = {
     "read-only": (
         error(405, "UNSUPPORTED", "read-only mode"),
         {"method": "POST"},

@@ -162,7 +162,7 @@ def test_both_may_be_the_standard_output(tmp_path: Path) -> None:
     ],
 )
 @pytest.mark.parametrize("name", ["digest", "report"])
-def test_files_that_cannot_be_used(  # noqa: PLR0917 - fixtures
+def test_files_that_cannot_be_used(
     registry: FakeRegistry, target: str, tmp_path: Path, name: str, spoil: Callable[[Path], None], said: str
 ) -> None:
     spoil(tmp_path / name)

@@ -113,7 +113,11 @@ TAGS = Operation("tags", "GET", "/tags/", lambda store: store.tags(), ["1"])
 STREAM = Operation("stream", "GET", "/blobs/", stream, DATA)
 WRITE = Operation("write", "PUT", "/manifests/", lambda store: store.write_manifest(CONTENT, "2"), None)
 UPLOAD = Operation(
-    "upload", "PUT|POST", "/uploads/", lambda store: store.write_blob(Blob.of(b"new", "application/octet-stream")) is not None, True
+    "upload",
+    "PUT|POST",
+    "/uploads/",
+    lambda store: store.write_blob(Blob.of(b"new", "application/octet-stream")) is not None,
+    True,
 )
 
 READS = [MANIFEST, PINNED, RESOLVE, READ_BLOB, HAS, TAGS]

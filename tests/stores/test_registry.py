@@ -299,7 +299,7 @@ def test_a_blob_is_read_with_one_request(registry: FakeRegistry, store: Registry
         (b"", described(b"1234567890"), 100, "it has 0 bytes"),
     ],
 )
-def test_a_blob_that_is_not_what_it_should_be(  # noqa: PLR0917 - a table's columns
+def test_a_blob_that_is_not_what_it_should_be(
     registry: FakeRegistry, store: RegistryStore, held: bytes, wanted: Descriptor, limit: int, words: str
 ) -> None:
     registry.put_blob(WEB, held, str(wanted.digest))

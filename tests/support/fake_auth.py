@@ -122,7 +122,7 @@ class BasicAuth:
     """User name and password on every request."""
 
     user: str = "user"
-    password: str = "basic-pass-word"  # noqa: S105 - of a fake
+    password: str = "basic-pass-word"
     challenge: str = 'Basic realm="fake registry"'
 
     def authorize(self, request: Request, origin: str, repository: str, actions: frozenset[str]) -> Response | None:
@@ -190,7 +190,7 @@ class BearerAuth:
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     @classmethod
-    def ecr_public(cls, password: str = "ecr-pass-word", *, uses: int | None = None) -> BearerAuth:  # noqa: S107 - of a fake
+    def ecr_public(cls, password: str = "ecr-pass-word", *, uses: int | None = None) -> BearerAuth:
         """Return the ways of ECR Public: user AWS, scope ``aws``, 400 DENIED for a bad token, anonymous pulls."""
         return cls(
             users={"AWS": password},

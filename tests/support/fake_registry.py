@@ -185,7 +185,7 @@ class FakeRegistry(HttpServer):
             held = self.repositories.get(repository)
             return held.find(tag_or_digest) if held else None
 
-    def document(self, repository: str, tag_or_digest: str) -> Any:  # noqa: ANN401 - JSON may be anything
+    def document(self, repository: str, tag_or_digest: str) -> Any:
         """Return a stored manifest as parsed JSON; it must be there."""
         stored = self.manifest(repository, tag_or_digest)
         assert stored is not None, f"{repository} has no {tag_or_digest}"

@@ -240,7 +240,7 @@ class HttpServer:
             return self._scripted(request, before_auth=True, ordinary=authorized)
         except (HangUp, OSError, BadRequestError):
             raise
-        except Exception:  # a fault of the script is reported, not lost with its thread
+        except Exception:  # noqa: BLE001 - a fault of the script is reported, not lost with its thread
             report = f"{request.method} {request.target}\n{traceback.format_exc()}"
             self._errors.append(report)
             return Response(500, report.encode(), {"Content-Type": "text/plain"})

@@ -26,20 +26,20 @@ def guard_network() -> tuple[Blocked, Callable[[], None]]:
     blocked: Blocked = []
     connect, connect_ex, getaddrinfo = socket.socket.connect, socket.socket.connect_ex, socket.getaddrinfo
 
-    def check(family: int, address: Any) -> None:  # noqa: ANN401 - as the socket module has it
+    def check(family: int, address: Any) -> None:
         if family in (socket.AF_INET, socket.AF_INET6) and not is_loopback(str(address[0])):
             blocked.append(f"{address[0]}:{address[1]}")
             raise BlockedConnectionError(f"the test tried to connect to {address[0]}:{address[1]}")
 
-    def guarded_connect(self: socket.socket, address: Any) -> None:  # noqa: ANN401 - as the socket module has it
+    def guarded_connect(self: socket.socket, address: Any) -> None:
         check(self.family, address)
         connect(self, address)
 
-    def guarded_connect_ex(self: socket.socket, address: Any) -> int:  # noqa: ANN401 - as the socket module has it
+    def guarded_connect_ex(self: socket.socket, address: Any) -> int:
         check(self.family, address)
         return connect_ex(self, address)
 
-    def guarded_getaddrinfo(host: Any, *arguments: Any, **options: Any) -> Any:  # noqa: ANN401 - as the socket module has it
+    def guarded_getaddrinfo(host: Any, *arguments: Any, **options: Any) -> Any:
         name = host.decode() if isinstance(host, bytes) else host
         if name is None or _is_address(name) or is_loopback(name):
             return getaddrinfo(host, *arguments, **options)
@@ -73,7 +73,7 @@ def _is_address(host: str) -> bool:
     return True
 
 
-def _install(connect: Any, connect_ex: Any, getaddrinfo: Any) -> None:  # noqa: ANN401 - as the socket module has it
+def _install(connect: Any, connect_ex: Any, getaddrinfo: Any) -> None:
     socket.socket.connect = connect  # type: ignore[method-assign]
     socket.socket.connect_ex = connect_ex  # type: ignore[method-assign]
     socket.getaddrinfo = getaddrinfo

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 PROGRAM = "docker-registry"
 USER = "tester"
-PASSWORD = "correct horse"  # noqa: S105 - of a registry that lives as long as a test
+PASSWORD = "correct horse"
 # The bcrypt hash of PASSWORD, of the lowest cost.
 _HTPASSWD = f"{USER}:$2b$04$abcdefghijklmnopqrstuujydOTSfIH/d5oUHpsygqV5X9xJLQc6e\n"
 _LISTENING = re.compile(r"listening on 127\.0\.0\.1:([0-9]+)")
@@ -102,7 +102,7 @@ class RealRegistry:
         config = self.directory / "config.yml"
         config.write_text(json.dumps(self.config()))
         with (self.directory / "log").open("wb") as log:
-            self._process = subprocess.Popen(  # noqa: S603 - a fixed program with a file of ours
+            self._process = subprocess.Popen(
                 [str(shutil.which(PROGRAM)), "serve", str(config)],
                 stdin=subprocess.DEVNULL,
                 stdout=log,

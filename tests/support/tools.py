@@ -64,7 +64,7 @@ class Tools:
     ) -> subprocess.CompletedProcess[str]:
         """Run a program with ``text`` on its standard input."""
         command = [str(shutil.which(program, path=_PATH) or program), *arguments]
-        done = subprocess.run(  # noqa: S603 - programs that the tests name
+        done = subprocess.run(
             command,
             input=text or "",
             capture_output=True,
@@ -99,7 +99,7 @@ class Tools:
         """Run podman on a storage of its own."""
         return self.run("podman", *self._storage("podman"), "--cgroup-manager=cgroupfs", *arguments, check=check)
 
-    def podman_manifest(self, reference: str) -> Any:  # noqa: ANN401 - JSON may be anything
+    def podman_manifest(self, reference: str) -> Any:
         """Return what ``podman manifest inspect`` reads of a list."""
         return json.loads(self.podman("manifest", "inspect", reference).stdout)
 

@@ -158,15 +158,14 @@ NAMED = [
     (f"r.example/a/b@{SHA}", "r.example/c:7", "7"),
     ("oci:dir:1", "r.example/c", "1"),
     ("oci:dir", "oci:other", "latest"),
-    ("docker-archive:web.tar:web:1.4", "r.example/c", "1.4"),
-    ("docker-archive:web.tar:reg.example:5000/web:1.4", "r.example/c", "1.4"),
-    ("docker-archive:web.tar:reg.example:5000/web", "r.example/c", "latest"),
-    ("docker-archive:web.tar:web", "r.example/c", "latest"),
-    (f"docker-archive:web.tar:{SHA}", "r.example/c", "latest"),
-    ("docker-archive:web.tar", "r.example/c", "latest"),
+    ("oci-archive:web.tar:web:1.4", "r.example/c", "1.4"),
+    ("oci-archive:web.tar:reg.example:5000/web:1.4", "r.example/c", "1.4"),
+    ("oci-archive:web.tar:reg.example:5000/web", "r.example/c", "latest"),
+    ("oci-archive:web.tar:web", "r.example/c", "latest"),
+    (f"oci-archive:web.tar:{SHA}", "r.example/c", "latest"),
+    ("oci-archive:web.tar", "r.example/c", "latest"),
     ("oci-archive:web.tar:1.4", "r.example/c", "1.4"),
     ("oci-archive:web.tar:a/web", "r.example/c", "latest"),
-    ("docker-daemon:web:3", "r.example/c", "3"),
 ]
 
 
@@ -416,3 +415,10 @@ def test_the_result_before_anything_happened() -> None:
     result = Copied(request)
     assert (result.exit_code, result.published, result.status) == (0, "false", "failed")
     assert json.dumps(request.all_tags) == '["1"]'
+
+
+@pytest.mark.parametrize("source", ["docker-archive:web.tar", "docker-daemon:web:1"])
+def test_what_is_not_compressed_is_for_push(source: str) -> None:
+    with pytest.raises(InputError, match="not compressed") as raised:
+        CopyRequest(parse_location(source), parse_location("oci:out:1"))
+    assert "push" in raised.value.hint

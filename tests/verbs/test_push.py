@@ -864,7 +864,7 @@ def test_many_tags_are_given_in_parallel_and_latest_last(scene: PushScene) -> No
     assert written[0] == "1.4"
     assert written[-1] == "latest"
     assert len(written) == 42
-    puts = [request for request in scene.registry.find("PUT", "/manifests/t")]
+    puts = scene.registry.find("PUT", "/manifests/t")
     assert len({request.connection_id for request in puts}) > 1
 
 
