@@ -161,7 +161,7 @@ NAMED = [
     ("oci-archive:web.tar:web:1.4", "r.example/c", "1.4"),
     ("oci-archive:web.tar:reg.example:5000/web:1.4", "r.example/c", "1.4"),
     ("oci-archive:web.tar:reg.example:5000/web", "r.example/c", "latest"),
-    ("oci-archive:web.tar:web", "r.example/c", "latest"),
+    ("oci-archive:web.tar:web", "r.example/c", "web"),
     (f"oci-archive:web.tar:{SHA}", "r.example/c", "latest"),
     ("oci-archive:web.tar", "r.example/c", "latest"),
     ("oci-archive:web.tar:1.4", "r.example/c", "1.4"),
