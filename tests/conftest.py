@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests.support.certificates import Certificates, make_certificates
 from tests.support.fake_registry import FakeRegistry
@@ -16,6 +17,11 @@ from tests.support.tools import Tools, isolated_tools
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+
+# How long an example takes depends on what else the machine does; that is nothing a test should fail by.
+settings.register_profile("manifestctl", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("manifestctl")
 
 
 @pytest.fixture(scope="session", autouse=True)
