@@ -30,17 +30,22 @@ if TYPE_CHECKING:
     from manifestctl.model.platforms import Platform
     from manifestctl.model.reference import Reference
     from manifestctl.runtime import Runtime
-    from manifestctl.stores.base import OpenStore, Store
+    from manifestctl.stores.base import LocalImage, OpenStore, Store
     from manifestctl.stores.locate import Stores
     from manifestctl.transport.settings import TransportSettings
     from manifestctl.validation import Validation, validate
     from manifestctl.verbs.check import Checked, CheckRequest, check, image_requests
     from manifestctl.verbs.checks import Requirements
     from manifestctl.verbs.compose import Wording
+    from manifestctl.verbs.copy import Copied, CopyRequest, copy
     from manifestctl.verbs.create import Created, CreateRequest, create
+    from manifestctl.verbs.images import local_images
     from manifestctl.verbs.inspect import Inspected, inspect
     from manifestctl.verbs.publish import Guard
+    from manifestctl.verbs.push import push
+    from manifestctl.verbs.push_request import Packing, Pushed, PushRequest
     from manifestctl.verbs.rules import Policy
+    from manifestctl.verbs.tag import Retagged, TagRequest, tag
     from manifestctl.verbs.tags import Tagged, list_tags
 
 __version__ = "0.1.0"
@@ -49,6 +54,8 @@ __version__ = "0.1.0"
 _HOMES = {
     "CheckRequest": "verbs.check",
     "Checked": "verbs.check",
+    "Copied": "verbs.copy",
+    "CopyRequest": "verbs.copy",
     "CreateRequest": "verbs.create",
     "Created": "verbs.create",
     "Descriptor": "model.descriptor",
@@ -56,32 +63,44 @@ _HOMES = {
     "Finding": "model.finding",
     "Guard": "verbs.publish",
     "Inspected": "verbs.inspect",
+    "LocalImage": "stores.base",
     "Location": "model.location",
     "ManifestctlError": "errors",
     "OpenStore": "stores.base",
+    "Packing": "verbs.push_request",
     "Platform": "model.platforms",
     "Policy": "verbs.rules",
+    "PushRequest": "verbs.push_request",
+    "Pushed": "verbs.push_request",
     "Reference": "model.reference",
     "Requirements": "verbs.checks",
+    "Retagged": "verbs.tag",
     "Runtime": "runtime",
     "Store": "stores.base",
     "Stores": "stores.locate",
+    "TagRequest": "verbs.tag",
     "Tagged": "verbs.tags",
     "TransportSettings": "transport.settings",
     "Validation": "validation",
     "Wording": "verbs.compose",
     "check": "verbs.check",
+    "copy": "verbs.copy",
     "create": "verbs.create",
     "image_requests": "verbs.check",
     "inspect": "verbs.inspect",
     "list_tags": "verbs.tags",
+    "local_images": "verbs.images",
     "parse_location": "model.location",
+    "push": "verbs.push",
+    "tag": "verbs.tag",
     "validate": "validation",
 }
 
 __all__ = [
     "CheckRequest",
     "Checked",
+    "Copied",
+    "CopyRequest",
     "CreateRequest",
     "Created",
     "Descriptor",
@@ -89,27 +108,37 @@ __all__ = [
     "Finding",
     "Guard",
     "Inspected",
+    "LocalImage",
     "Location",
     "ManifestctlError",
     "OpenStore",
+    "Packing",
     "Platform",
     "Policy",
+    "PushRequest",
+    "Pushed",
     "Reference",
     "Requirements",
+    "Retagged",
     "Runtime",
     "Store",
     "Stores",
+    "TagRequest",
     "Tagged",
     "TransportSettings",
     "Validation",
     "Wording",
     "__version__",
     "check",
+    "copy",
     "create",
     "image_requests",
     "inspect",
     "list_tags",
+    "local_images",
     "parse_location",
+    "push",
+    "tag",
     "validate",
 ]
 
