@@ -20,6 +20,14 @@ if TYPE_CHECKING:
     from manifestctl.verbs.create import Created, CreateRequest
 
 
+_Copy = Annotated[bool, typer.Option("--copy", help="Bring images that live elsewhere into TARGET's repository.")]
+_TagChildren = Annotated[
+    str | None,
+    typer.Option("--tag-children", metavar="TEMPLATE", help="Tag each image too: {tag}, {os}, {arch}, {variant}."),
+]
+_DryRun = Annotated[bool, typer.Option("--dry-run", help="Everything but writes; prints the list as it would be.")]
+
+
 @with_common
 def create(  # noqa: PLR0917 - one parameter for an option
     ctx: typer.Context,
@@ -38,16 +46,9 @@ def create(  # noqa: PLR0917 - one parameter for an option
     same: checking.Same = None,
     no_overwrite: publishing.NoOverwrite = False,
     expect: publishing.Expect = None,
-    copy: Annotated[
-        bool, typer.Option("--copy", help="Bring images that live elsewhere into TARGET's repository.")
-    ] = False,
-    tag_children: Annotated[
-        str | None,
-        typer.Option("--tag-children", metavar="TEMPLATE", help="Tag each image too: {tag}, {os}, {arch}, {variant}."),
-    ] = None,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Everything but writes; prints the list as it would be.")
-    ] = False,
+    copy: _Copy = False,
+    tag_children: _TagChildren = None,
+    dry_run: _DryRun = False,
     digest_file: publishing.DigestFile = None,
     report: publishing.Report = None,
     *,

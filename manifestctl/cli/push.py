@@ -63,41 +63,47 @@ class _Options:
     report: Path | None
 
 
+_Source = Annotated[
+    str,
+    typer.Argument(
+        metavar="SOURCE", show_default=False, help="docker-archive:FILE, oci:DIR:TAG, a file, or an engine's image."
+    ),
+]
+_Target = Annotated[
+    str | None,
+    typer.Argument(metavar="[TARGET]", show_default=False, help="registry/repository:tag; absent: SOURCE's own name."),
+]
+_Platform = Annotated[
+    list[str] | None,
+    typer.Option("--platform", metavar="PLATFORMS", help="Of a source of several platforms, this one; or: all."),
+]
+_Format = Annotated[ImageFormat | None, typer.Option("--format", help="Convert to Docker's or OCI's types.")]
+_Compression = Annotated[
+    Compression | None, typer.Option("--compression", help="How layers are packed that are not yet (gzip).")
+]
+_Level = Annotated[
+    int | None, typer.Option("--compression-level", metavar="N", help="gzip 1 to 9 (1), zstd 1 to 19 (3).")
+]
+_ByDigest = Annotated[bool, typer.Option("--by-digest", help="Move no tag; print the digest.")]
+_Annotation = Annotated[
+    list[str] | None, typer.Option("--annotation", metavar="KEY=VALUE", help="Annotate the image's manifest.")
+]
+
+
 @with_common
 def push(  # noqa: PLR0917 - one parameter for an option
     ctx: typer.Context,
-    source: Annotated[
-        str,
-        typer.Argument(
-            metavar="SOURCE", show_default=False, help="docker-archive:FILE, oci:DIR:TAG, a file, or an engine's image."
-        ),
-    ],
-    target: Annotated[
-        str | None,
-        typer.Argument(
-            metavar="[TARGET]", show_default=False, help="registry/repository:tag; absent: SOURCE's own name."
-        ),
-    ] = None,
+    source: _Source,
+    target: _Target = None,
     tag: publishing.MoreTags = None,
-    platform: Annotated[
-        list[str] | None,
-        typer.Option("--platform", metavar="PLATFORMS", help="Of a source of several platforms, this one; or: all."),
-    ] = None,
-    format: Annotated[  # noqa: A002 - as the option is called
-        ImageFormat | None, typer.Option("--format", help="Convert to Docker's or OCI's types.")
-    ] = None,
-    compression: Annotated[
-        Compression | None, typer.Option("--compression", help="How layers are packed that are not yet (gzip).")
-    ] = None,
-    compression_level: Annotated[
-        int | None, typer.Option("--compression-level", metavar="N", help="gzip 1 to 9 (1), zstd 1 to 19 (3).")
-    ] = None,
-    by_digest: Annotated[bool, typer.Option("--by-digest", help="Move no tag; print the digest.")] = False,
+    platform: _Platform = None,
+    format: _Format = None,  # noqa: A002 - as the option is called
+    compression: _Compression = None,
+    compression_level: _Level = None,
+    by_digest: _ByDigest = False,
     no_overwrite: publishing.NoOverwrite = False,
     expect: publishing.Expect = None,
-    annotation: Annotated[
-        list[str] | None, typer.Option("--annotation", metavar="KEY=VALUE", help="Annotate the image's manifest.")
-    ] = None,
+    annotation: _Annotation = None,
     digest_file: publishing.DigestFile = None,
     report: publishing.Report = None,
     *,
