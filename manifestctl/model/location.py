@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Self
 
 from manifestctl.errors import InputError
 from manifestctl.model.digest import Digest
-from manifestctl.model.reference import Reference, check_tag
+from manifestctl.model.reference import Reference, Tagged, check_tag
 from manifestctl.text import escape
 from manifestctl.values import dataclass
 
@@ -37,7 +37,7 @@ _DIGEST = re.compile(r"(?:sha\d+|blake\d+[a-z]?):[^:/\\]*", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
-class LayoutLocation:
+class LayoutLocation(Tagged):
     """An image in an OCI image layout directory: ``oci:DIR[:TAG][@DIGEST]``.
 
     The tag follows the last ``:`` after the last path separator. ``path`` is held without ``./``, doubled and final
@@ -74,22 +74,9 @@ class LayoutLocation:
         """The directory as text: what a store is bound to."""
         return f"{_LAYOUT}{self.path}"
 
-    def with_tag(self, tag: str | None) -> Self:
-        """Return the same directory with this tag and no digest."""
-        return replace(self, tag=tag, digest=None)
-
-    def with_digest(self, digest: Digest) -> Self:
-        """Return the same directory with this digest and no tag."""
-        return replace(self, tag=None, digest=digest)
-
-    def __str__(self) -> str:
-        """Return the canonical form."""
-        tag = f":{self.tag}" if self.tag is not None else ""
-        return f"{self.store}{tag}" + (f"@{self.digest}" if self.digest else "")
-
 
 @dataclass(frozen=True, slots=True)
-class ArchiveLocation:
+class ArchiveLocation(Tagged):
     """An image in an archive file: ``oci-archive:FILE[:NAME][@DIGEST]`` or ``docker-archive:FILE[:NAME][@DIGEST]``.
 
     ``tag`` is a name by which the archive knows the image, in full or short, a tag, or an image's id. The scheme says
@@ -135,19 +122,6 @@ class ArchiveLocation:
     def store(self) -> str:
         """The file as text: what a store is bound to."""
         return f"{self.scheme}:{self.path}"
-
-    def with_tag(self, tag: str | None) -> Self:
-        """Return the same file with this name and no digest."""
-        return replace(self, tag=tag, digest=None)
-
-    def with_digest(self, digest: Digest) -> Self:
-        """Return the same file with this digest and no name."""
-        return replace(self, tag=None, digest=digest)
-
-    def __str__(self) -> str:
-        """Return the canonical form."""
-        tag = f":{self.tag}" if self.tag is not None else ""
-        return f"{self.store}{tag}" + (f"@{self.digest}" if self.digest else "")
 
 
 def _canonical(path: str) -> str:

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from manifestctl.errors import InputError
 from manifestctl.model.digest import Digest
@@ -45,8 +45,41 @@ def check_tag(tag: str) -> str:
     return tag
 
 
+class Tagged:
+    """What places of images have in common: behind the name of a store, a tag and a digest."""
+
+    __slots__ = ()
+
+    if TYPE_CHECKING:
+
+        @property
+        def store(self) -> str:
+            """What a store is bound to, as text."""
+
+        @property
+        def tag(self) -> str | None:
+            """The tag, if there is one."""
+
+        @property
+        def digest(self) -> Digest | None:
+            """The digest, if there is one."""
+
+    def with_tag(self, tag: str | None) -> Self:
+        """Return the same store with this tag and no digest."""
+        return replace(self, tag=tag, digest=None)  # type: ignore[type-var]
+
+    def with_digest(self, digest: Digest) -> Self:
+        """Return the same store with this digest and no tag."""
+        return replace(self, tag=None, digest=digest)  # type: ignore[type-var]
+
+    def __str__(self) -> str:
+        """Return the canonical, full form."""
+        tag = f":{self.tag}" if self.tag is not None else ""
+        return f"{self.store}{tag}" + (f"@{self.digest}" if self.digest else "")
+
+
 @dataclass(frozen=True, slots=True)
-class Reference:
+class Reference(Tagged):
     """An image in a registry: ``registry/repository[:tag][@digest]``.
 
     ``registry`` is a host with an optional port, ``repository`` the path below it. With neither tag nor digest it names
@@ -94,19 +127,6 @@ class Reference:
     def store(self) -> str:
         """The repository as text: what a store is bound to."""
         return f"{self.registry}/{self.repository}"
-
-    def with_tag(self, tag: str | None) -> Self:
-        """Return the same repository with this tag and no digest."""
-        return replace(self, tag=tag, digest=None)
-
-    def with_digest(self, digest: Digest) -> Self:
-        """Return the same repository with this digest and no tag."""
-        return replace(self, tag=None, digest=digest)
-
-    def __str__(self) -> str:
-        """Return the canonical, full form."""
-        tag = f":{self.tag}" if self.tag is not None else ""
-        return f"{self.store}{tag}" + (f"@{self.digest}" if self.digest else "")
 
 
 def _split_tag(text: str) -> tuple[str, str | None]:
