@@ -20,6 +20,7 @@ from manifestctl.parallel import Pool
 from manifestctl.text import escape
 from manifestctl.values import dataclass
 from manifestctl.verbs.edit import narrowed
+from manifestctl.verbs.outcome import change, first_published
 from manifestctl.verbs.publish import (
     Guard,
     TagState,
@@ -118,8 +119,7 @@ class Copied:
         """Tell whether the copy is under the target's own tag now, or there at all if it has none."""
         if self.content is None or not self.tags:
             return self.there
-        first = self.tags[0]
-        return "true" if first.now == self.content.digest else first.moved
+        return first_published(self.tags, self.content)
 
     @property
     def status(self) -> Status:
@@ -128,9 +128,7 @@ class Copied:
             return "failed"
         if not self.tags:
             return "created" if self.written else "unchanged"
-        if all(state.moved == "false" for state in self.tags):
-            return "unchanged"
-        return "created" if self.tags[0].old is None else "updated"
+        return change(self.tags)
 
 
 def copy(request: CopyRequest, open_store: OpenStore, runtime: Runtime) -> Copied:

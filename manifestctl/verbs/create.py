@@ -13,6 +13,7 @@ from manifestctl.values import dataclass
 from manifestctl.verbs import rules
 from manifestctl.verbs.check import Checked, CheckRequest, examine, list_findings, schema_findings
 from manifestctl.verbs.gather import Member
+from manifestctl.verbs.outcome import change, first_published
 from manifestctl.verbs.publish import Guard, Published, TagState, order_tags, publish_tags, read_tag
 
 if TYPE_CHECKING:
@@ -108,8 +109,7 @@ class Created:
         """Tell whether the first tag holds the list now: the target's own, unless that is ``latest`` and comes last."""
         if not self.tags or self.composed is None:
             return "false"
-        first = self.tags[0]
-        return "true" if first.now == self.composed.content.digest else first.moved
+        return first_published(self.tags, self.composed.content)
 
     @property
     def status(self) -> Status:
@@ -118,9 +118,7 @@ class Created:
             return "failed"
         if self.request.dry_run:
             return "dry-run"
-        if all(state.moved == "false" for state in (*self.tags, *self.children)):
-            return "unchanged"
-        return "created" if self.tags[0].old is None else "updated"
+        return change((*self.tags, *self.children))
 
 
 def create(request: CreateRequest, open_store: OpenStore, runtime: Runtime) -> Created:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal
 from manifestctl.errors import InputError, ManifestctlError, exit_code
 from manifestctl.model.reference import check_tag
 from manifestctl.values import dataclass
+from manifestctl.verbs.outcome import change, first_published
 from manifestctl.verbs.publish import Guard, TagState
 
 if TYPE_CHECKING:
@@ -111,8 +112,7 @@ class Pushed:
         """
         if self.request.by_digest or not self.tags or self.content is None:
             return "true" if self.written or self.status == "unchanged" else "false"
-        first = self.tags[0]
-        return "true" if first.now == self.content.digest else first.moved
+        return first_published(self.tags, self.content)
 
     @property
     def status(self) -> Status:
@@ -121,6 +121,4 @@ class Pushed:
             return "failed"
         if self.request.by_digest:
             return "created" if self.written else "unchanged"
-        if all(state.moved == "false" for state in self.tags):
-            return "unchanged"
-        return "created" if self.tags[0].old is None else "updated"
+        return change(self.tags)
