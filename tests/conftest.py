@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 import pytest
@@ -45,6 +46,7 @@ def _nobodys_environment(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pyte
         "DOCKER_CONFIG",
         "REGISTRY_AUTH_FILE",
         "XDG_RUNTIME_DIR",
+        "XDG_CACHE_HOME",
         "XDG_CONFIG_HOME",
         "GITHUB_OUTPUT",
         "GITHUB_STEP_SUMMARY",
@@ -60,6 +62,10 @@ def _nobodys_environment(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pyte
         "SSL_CERT_DIR",
     ):
         monkeypatch.delenv(name, raising=False)
+    for name in [name for name in os.environ if name.startswith("AWS_")]:
+        monkeypatch.delenv(name)
+    # boto3 would look for the role of this machine.
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
     monkeypatch.setenv("HOME", "/nonexistent")
 
 

@@ -60,16 +60,21 @@ class Tools:
         return self.runtime / "containers" / "auth.json"
 
     def run(
-        self, program: str, *arguments: str, check: bool = True, text: str | None = None
+        self,
+        program: str,
+        *arguments: str,
+        check: bool = True,
+        text: str | None = None,
+        environ: Mapping[str, str] | None = None,
     ) -> subprocess.CompletedProcess[str]:
-        """Run a program with ``text`` on its standard input."""
+        """Run a program with ``text`` on its standard input, and with more or other variables than it has here."""
         command = [str(shutil.which(program, path=_PATH) or program), *arguments]
         done = subprocess.run(
             command,
             input=text or "",
             capture_output=True,
             text=True,
-            env=self.environment,
+            env={**self.environment, **(environ or {})},
             cwd=self.directory,
             timeout=_LIMIT,
             check=False,
