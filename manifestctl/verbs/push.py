@@ -24,10 +24,10 @@ from manifestctl.model.strict_json import CONFIG_LIMIT
 from manifestctl.parallel import Pool
 from manifestctl.stores.base import Blob, Content, StreamWriter
 from manifestctl.text import escape
-from manifestctl.verbs.image_manifest import check_annotations, compose_manifest, family_of
+from manifestctl.verbs.image_manifest import compose_manifest, family_of
 from manifestctl.verbs.pack import PackedLayer
 from manifestctl.verbs.publish import Guard, TagState, order_tags, publish_tags, publish_untagged, read_content
-from manifestctl.verbs.push_plan import plan_layers
+from manifestctl.verbs.push_plan import plan_image
 from manifestctl.verbs.push_request import Packing, Pushed, PushedLayer, PushRequest
 from manifestctl.verbs.push_source import choose
 from manifestctl.verbs.tag import check_quota, failed, move
@@ -42,17 +42,28 @@ if TYPE_CHECKING:
     from manifestctl.runtime import Runtime
     from manifestctl.stores.base import OpenStore, Store
     from manifestctl.verbs.image_manifest import Family
-    from manifestctl.verbs.push_plan import LayerPlan
+    from manifestctl.verbs.push_plan import ImagePlan, LayerPlan
 
 
-def push(request: PushRequest, open_store: OpenStore, runtime: Runtime) -> Pushed:
-    """Push an image; returns what became of it, also when it failed."""
+SPOOLED = 63 * 1024 * 1024
+"""The most bytes of a layer that is packed into a temporary file, of which there may be one a worker.
+
+What cannot be compressed gets a little larger, but not 64 MiB.
+"""
+
+
+def push(request: PushRequest, open_store: OpenStore, runtime: Runtime, *, spooled: int = SPOOLED) -> Pushed:
+    """Push an image; returns what became of it, also when it failed.
+
+    An earlier push may have been killed; then layers that have to be packed are packed before it is known whether they
+    are missing, in a temporary file if they have at most ``spooled`` bytes.
+    """
     pushed = Pushed(request)
     try:
         source = open_store(request.source)
         target = open_store(request.target, write=True)
         with Pool(request.concurrency, runtime.cancel) as pool:
-            _Push(pushed, source, target, pool, runtime).run()
+            _Push(pushed, source, target, pool, runtime, spooled=spooled).run()
     except ManifestctlError as error:
         pushed.error = error
     return pushed
@@ -61,19 +72,24 @@ def push(request: PushRequest, open_store: OpenStore, runtime: Runtime) -> Pushe
 class _Push:
     """The steps of one push."""
 
-    def __init__(self, pushed: Pushed, source: Store, target: Store, pool: Pool, runtime: Runtime) -> None:
+    def __init__(
+        self, pushed: Pushed, source: Store, target: Store, pool: Pool, runtime: Runtime, *, spooled: int
+    ) -> None:
         self.pushed = pushed
         self.request = pushed.request
         self.source = source
         self.target = target
         self.pool = pool
         self.runtime = runtime
+        self.spooled = spooled
         self.what = escape(str(pushed.request.source), 300)
         self.own = self.request.target.tag or DEFAULT_TAG
         # What each tag of the run held before.
         self.held: dict[str, Content | None] = {}
         # What the target was asked for, and its answer.
         self.known: dict[Digest, bool] = {}
+        # Whether an earlier push of this image may have left some of its layers.
+        self.begun = False
 
     def run(self) -> None:
         """Read, send, write, prove."""
@@ -82,12 +98,14 @@ class _Push:
         names = [] if request.by_digest and request.target.tag is None else order_tags(self.own, request.tags)
         check_quota(self.target, names)
         content = choose(self.source, request, self.what)
-        held = self.pool.map(lambda name: read_content(self.target, name), names)
-        self.held = dict(zip(names, held, strict=True))
+        image = self._planned(content)
+        self.held = dict.fromkeys(names)
+        # Whatever can be asked by now is asked at once.
+        self._ask([*names, *(image.known if image is not None else ())])
         if not request.by_digest:
             olds = {name: held.digest if held is not None else None for name, held in self.held.items()}
             self.pushed.tags = [TagState(name, old, old) for name, old in olds.items()]
-        final = self._sent(content)
+        final = self._sent(image) if image is not None else self._sent_whole(content)
         self.pushed.content = final
         if request.by_digest:
             self.pushed.written = publish_untagged(self.target, final, self.runtime)
@@ -95,29 +113,40 @@ class _Push:
         self._refuse(final)
         self._write(final)
 
-    def _sent(self, content: Content) -> Content:
-        """Bring over all that the image names; returns the manifest or list to write."""
-        request = self.request
-        manifest = content.parse(self.what)
-        if isinstance(manifest, Index) or manifest.config.media_type not in media_types.CONFIGS:
-            return self._sent_whole(content, "a list" if isinstance(manifest, Index) else "an artifact, not an image")
-        raw = self.source.read_blob(manifest.config, CONFIG_LIMIT)
-        config = parse_config(raw, f"the config of {self.what}")
-        self.pushed.platform = config.platform
-        family = request.packing.family or family_of(manifest)
-        check_annotations(family, {**manifest.annotations, **request.annotations})
-        plans = plan_layers(manifest, config, request.packing, family, self.what)
-        ready = [plan.ready for plan in plans if plan.ready is not None]
-        final = compose_manifest(manifest, ready, family, request.annotations) if len(ready) == len(plans) else None
-        self._refuse(final, manifest.config.digest)
-        old = self._old(family) if final is None else None
-        if old is not None and self._is_same(old, manifest, plans):
+    def _planned(self, content: Content) -> ImagePlan | None:
+        """Decide what becomes of the image; None for what is pushed as it is, a list or an artifact."""
+        request, manifest = self.request, content.parse(self.what)
+        if isinstance(manifest, Manifest) and manifest.config.media_type in media_types.CONFIGS:
+            raw = self.source.read_blob(manifest.config, CONFIG_LIMIT)
+            image = plan_image(manifest, raw, request, self.what)
+            self.pushed.platform = image.config.platform
+            return image
+        if request.packing != Packing() or request.annotations:
+            kind = "a list" if isinstance(manifest, Index) else "an artifact, not an image"
+            raise InputError(
+                f"{self.what} is {kind}: it is pushed as it is",
+                hint="--compression, --format and --annotation are for one image; of a list choose it with --platform.",
+            )
+        return None
+
+    def _sent(self, image: ImagePlan) -> Content:
+        """Bring over all that the image names; returns the manifest to write."""
+        config = image.manifest.config.digest
+        self._refuse(image.final, config)
+        old = self._old(image.family) if image.final is None else None
+        if old is not None and self._is_same(old, image):
             self.pushed.layers = [PushedLayer(layer, "exists") for layer in old.layers]
             return Content(old.raw, old.media_type, old.digest)
-        reused = self._reusable(old, manifest, plans, config.diff_ids) if old is not None else {}
-        self._bring(Blob(manifest.config, lambda: iter((raw,))), plans, reused)
+        # The config goes up first. Where it is, a push that was killed, or had another tag, may have left layers.
+        self.begun = self.known[config]
+        self._bring(image, self._reusable(old, image) if old is not None else {})
         layers = [layer.descriptor for layer in self.pushed.layers]
-        return final or compose_manifest(manifest, layers, family, request.annotations)
+        return image.final or compose_manifest(image.manifest, layers, image.family, self.request.annotations)
+
+    def _sent_whole(self, content: Content) -> Content:
+        self._refuse(content)
+        Transfer(self.source, self.target, self.pool, self.runtime.observe).image(content)
+        return content
 
     def _write(self, final: Content) -> None:
         """Write the first tag, then the others in parallel, ``latest`` last."""
@@ -128,16 +157,6 @@ class _Push:
         if errors:
             error = failed(self.pushed.tags, wanted, errors)
             raise error if isinstance(error, PartialError) else PartialError(error.message, hint=error.hint) from error
-
-    def _sent_whole(self, content: Content, kind: str) -> Content:
-        if self.request.packing != Packing() or self.request.annotations:
-            raise InputError(
-                f"{self.what} is {kind}: it is pushed as it is",
-                hint="--compression, --format and --annotation are for one image; of a list choose it with --platform.",
-            )
-        self._refuse(content)
-        Transfer(self.source, self.target, self.pool, self.runtime.observe).image(content)
-        return content
 
     def _guard(self, state: TagState) -> Guard:
         return self.request.guard.for_tag(own=state.tag == self.own)
@@ -160,23 +179,21 @@ class _Push:
         manifest = _image(held) if held is not None else None
         return manifest if manifest is not None and family_of(manifest) == family else None
 
-    def _is_same(self, old: Manifest, manifest: Manifest, plans: Sequence[LayerPlan]) -> bool:
+    def _is_same(self, old: Manifest, image: ImagePlan) -> bool:
         """Tell whether the target's tag holds this image already, with all its layers."""
-        said = {**manifest.annotations, **self.request.annotations}
+        said, packing = {**image.manifest.annotations, **self.request.annotations}, self.request.packing
         return (
-            old.config.digest == manifest.config.digest
-            and len(old.layers) == len(plans)
-            and all(plan.takes(layer, self.request.packing) for plan, layer in zip(plans, old.layers, strict=True))
+            old.config.digest == image.manifest.config.digest
+            and len(old.layers) == len(image.layers)
+            and all(plan.takes(layer, packing) for plan, layer in zip(image.layers, old.layers, strict=True))
             and said.items() <= old.annotations.items()
             and all(self._there([old.config, *old.layers]))
         )
 
-    def _reusable(
-        self, old: Manifest, manifest: Manifest, plans: Sequence[LayerPlan], diff_ids: Sequence[str]
-    ) -> dict[Digest, Descriptor]:
+    def _reusable(self, old: Manifest, image: ImagePlan) -> dict[Digest, Descriptor]:
         """Return, by what the source calls them, the layers that the target's image has packed in the same place."""
-        theirs: Sequence[str] = diff_ids
-        if old.config.digest != manifest.config.digest:
+        ours = theirs = image.config.diff_ids
+        if old.config.digest != image.manifest.config.digest:
             try:
                 theirs = parse_config(self.target.read_blob(old.config, CONFIG_LIMIT), "the target's config").diff_ids
             except InterruptedRun:
@@ -185,70 +202,102 @@ class _Push:
                 return {}
         found = {
             plan.layer.digest: layer
-            for plan, ours, their, layer in zip(plans, diff_ids, theirs, old.layers, strict=False)
-            if plan.pack is not None and ours == their and plan.takes(layer, self.request.packing)
+            for plan, our, their, layer in zip(image.layers, ours, theirs, old.layers, strict=False)
+            if plan.pack is not None and our == their and plan.takes(layer, self.request.packing)
         }
         there = self._there(list(found.values()))
         return {digest: layer for (digest, layer), is_there in zip(found.items(), there, strict=True) if is_there}
 
-    def _there(self, layers: Sequence[Descriptor]) -> list[bool]:
+    def _there(self, blobs: Sequence[Descriptor]) -> list[bool]:
         """Tell of each whether the target has it; what need not be in a registry counts as there."""
+        asked = {blob.digest: blob for blob in blobs if not media_types.is_foreign(blob.media_type)}
+        self._ask([blob for digest, blob in asked.items() if digest not in self.known])
+        return [self.known.get(blob.digest, True) for blob in blobs]
 
-        def ask(layer: Descriptor) -> bool:
+    def _ask(self, asked: Sequence[str | Descriptor]) -> None:
+        """Learn what tags hold, and whether blobs are there."""
+
+        def ask(one: str | Descriptor) -> None:
+            if isinstance(one, str):
+                self.held[one] = read_content(self.target, one)
+                return
             try:
-                return media_types.is_foreign(layer.media_type) or self.target.has(layer)
+                self.known[one.digest] = self.target.has(one)
             except IntegrityError:
-                # The manifest that names it is wrong, so that nothing of it is used.
-                return False
+                # Whatever names it is wrong, so that nothing of it is used.
+                self.known[one.digest] = False
 
-        unknown = [layer for layer in dict.fromkeys(layers) if layer.digest not in self.known]
-        for layer, answer in zip(unknown, self.pool.map(ask, unknown), strict=True):
-            self.known[layer.digest] = answer
-        return [self.known[layer.digest] for layer in layers]
+        self.pool.map(ask, asked)
 
-    def _bring(self, config: Blob, plans: Sequence[LayerPlan], reused: Mapping[Digest, Descriptor]) -> None:
-        """Bring over config and layers, each once and the largest first, so that none of them is alone at the end."""
+    def _bring(self, image: ImagePlan, reused: Mapping[Digest, Descriptor]) -> None:
+        """Bring over config and layers, each once: the config, then the largest, so that none is alone at the end."""
+        config, plans = image.manifest.config, image.layers
         unique = {plan.layer.digest: plan for plan in plans}
         ordered = sorted(unique.values(), key=lambda plan: -plan.layer.size)
         done: dict[Digest, PushedLayer] = {}
 
         def bring(plan: LayerPlan | None) -> None:
-            if plan is None:
-                self.target.write_blob(config)
-            else:
+            if plan is not None:
                 done[plan.layer.digest] = self._layer(plan, reused.get(plan.layer.digest))
+            elif not self.known[config.digest]:
+                self.target.write_blob(Blob(config, lambda: iter((image.raw,))))
 
-        self.pool.map(bring, [*ordered, None])
+        self.pool.map(bring, [None, *ordered])
         self.pushed.layers = [
             PushedLayer(plan.ready or done[plan.layer.digest].descriptor, done[plan.layer.digest].how) for plan in plans
         ]
 
     def _layer(self, plan: LayerPlan, known: Descriptor | None) -> PushedLayer:
-        layer, ready, how = plan.layer, plan.ready, "packed"
+        layer, ready = plan.layer, plan.ready
         if known is not None:
             self._moved(layer, "exists")
             return PushedLayer(known, "reused")
         if plan.is_foreign and not self.source.has(layer):
             return PushedLayer(ready or layer, "exists")
-        if ready is not None:
-            how = "sent" if self.target.write_blob(Blob(ready, lambda: self._read(layer))) else "exists"
+        if ready is None:
+            ready, how = self._packed(plan, plan.pack or "gzip")
+        elif self.known.get(ready.digest) or not self.target.write_blob(Blob(ready, lambda: self._read(layer))):
+            how = "exists"
         else:
-            ready = self._packed(plan, plan.pack or "gzip")
+            how = "sent"
         self._moved(layer, how)
         return PushedLayer(ready, how)
 
-    def _packed(self, plan: LayerPlan, pack: Format) -> Descriptor:
-        layer = plan.layer
-        if not isinstance(self.target, StreamWriter):
-            raise InputError(f"{self.target.name} does not take layers that are compressed on the way")
-        other = plan.diff_id if plan.diff_id != layer.digest else None
-        name = f"layer {layer.digest.short} of {escape(self.source.name, 300)}"
-        level = self.request.packing.level
-        return self.target.write_stream(
-            PackedLayer(
-                name, layer, lambda: self._read(layer), (pack, level), media_type=plan.media_type, diff_id=other
-            )
+    def _packed(self, plan: LayerPlan, pack: Format) -> tuple[Descriptor, str]:
+        """Bring over a layer that is packed on the way; returns what it is then, and how it came there."""
+        layer, target = plan.layer, self.target
+        if not isinstance(target, StreamWriter):
+            raise InputError(f"{target.name} does not take layers that are compressed on the way")
+        packed = PackedLayer(
+            f"layer {layer.digest.short} of {escape(self.source.name, 300)}",
+            layer,
+            lambda: self._read(layer),
+            (pack, self.request.packing.level),
+            media_type=plan.media_type,
+            diff_id=plan.diff_id if plan.diff_id != layer.digest else None,
         )
+        if not self.begun:
+            return target.write_stream(packed), "packed"
+        return self._packed_first(packed, layer.size, target)
+
+    def _packed_first(self, packed: PackedLayer, size: int, target: StreamWriter) -> tuple[Descriptor, str]:
+        """Pack a layer of so many bytes, and send it only if what it becomes is not there already."""
+        if size <= self.spooled:
+            from manifestctl.spool import Spool
+
+            with Spool(self.runtime.environ, packed.name) as spool:
+                for chunk in packed.open():
+                    spool.write(chunk)
+                made = packed.descriptor()
+                sent = self.target.write_blob(Blob(made, lambda: spool.chunks(0, made.size)))
+            return made, "packed" if sent else "exists"
+        # There is no space for a larger one: it is packed once to know it, and again to send it.
+        for _ in packed.open():
+            pass
+        made = packed.descriptor()
+        if self.target.has(made):
+            return made, "exists"
+        return target.write_stream(packed), "packed"
 
     def _read(self, layer: Descriptor) -> Iterator[bytes]:
         """Read a layer, verified, and tell of it; each time from its beginning."""

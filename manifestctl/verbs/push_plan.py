@@ -1,23 +1,25 @@
-"""What becomes of each layer of an image that is pushed, decided before anything is sent."""
+"""What becomes of an image that is pushed, and of each of its layers, decided before anything is sent."""
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import field, replace
 from typing import TYPE_CHECKING
 
 from manifestctl.errors import InputError, IntegrityError
 from manifestctl.model import media_types
 from manifestctl.model.digest import Digest
+from manifestctl.model.manifest import parse_config
 from manifestctl.text import escape, plural
 from manifestctl.values import dataclass
-from manifestctl.verbs.image_manifest import family_of
+from manifestctl.verbs.image_manifest import check_annotations, compose_manifest, family_of
 
 if TYPE_CHECKING:
     from manifestctl.compression import Format
     from manifestctl.model.descriptor import Descriptor
     from manifestctl.model.manifest import ImageConfig, Manifest
+    from manifestctl.stores.base import Content
     from manifestctl.verbs.image_manifest import Family
-    from manifestctl.verbs.push_request import Packing
+    from manifestctl.verbs.push_request import Packing, PushRequest
 
 _FOREIGN_DOCKER = "application/vnd.docker.image.rootfs.foreign.diff.tar.gzip"
 _FOREIGN_OCI = "application/vnd.oci.image.layer.nondistributable.v1.tar+gzip"
@@ -57,6 +59,41 @@ class LayerPlan:
             return False
         found = media_types.packing(held.media_type)
         return found == packing.format if packing.format is not None else found != "none"
+
+
+@dataclass(frozen=True, slots=True)
+class ImagePlan:
+    """What becomes of an image: ``manifest`` and ``config`` are the source's, ``raw`` is what the config was read from.
+
+    ``final`` is the manifest to write; None if layers have to be packed first.
+    """
+
+    manifest: Manifest
+    config: ImageConfig
+    raw: bytes = field(repr=False)
+    family: Family
+    layers: tuple[LayerPlan, ...]
+    final: Content | None
+
+    @property
+    def known(self) -> list[Descriptor]:
+        """What the target needs and may have already: the config, and the layers that go up as they are."""
+        ready = [plan.ready for plan in self.layers if plan.ready is not None and not plan.is_foreign]
+        return list({blob.digest: blob for blob in (self.manifest.config, *ready)}.values())
+
+
+def plan_image(manifest: Manifest, raw: bytes, request: PushRequest, what: str) -> ImagePlan:
+    """Decide what becomes of an image with this config; ``what`` names it in messages.
+
+    Raises `DocumentError` for a config that cannot be read, and what `plan_layers` raises.
+    """
+    config = parse_config(raw, f"the config of {what}")
+    family = request.packing.family or family_of(manifest)
+    check_annotations(family, {**manifest.annotations, **request.annotations})
+    layers = tuple(plan_layers(manifest, config, request.packing, family, what))
+    ready = [plan.ready for plan in layers if plan.ready is not None]
+    final = compose_manifest(manifest, ready, family, request.annotations) if len(ready) == len(layers) else None
+    return ImagePlan(manifest, config, raw, family, layers, final)
 
 
 def plan_layers(

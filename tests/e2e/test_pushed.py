@@ -6,22 +6,28 @@ import gzip
 import hashlib
 import json
 import tarfile
+import threading
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from manifestctl.compression import decompressed, detect
 from tests.support import images
+from tests.support.actions import stall
 from tests.support.fake_engine import docker_archive
+from tests.support.faults import FOREVER
 from tests.support.images import digest_of
 from tests.support.real import require_real
 from tests.support.real_engine import RealEngine
-from tests.support.running import Ran, run_process
+from tests.support.running import LIMIT, Ran, run_process, start
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
+    from tests.support.fake_registry import FakeRegistry
+    from tests.support.faults import Exchange
+    from tests.support.http_message import Response
     from tests.support.real_registry import RealRegistry
     from tests.support.tools import Tools
 
@@ -157,6 +163,45 @@ def test_packed_archives(tools: Tools, real_registry: RealRegistry, sources: Sou
     reference = real_registry.reference("pushed/packed", "1")
     push(str(packed), reference)
     assert pulled(tools, reference, tmp_path / "pulled")[2] == sources.tars
+
+
+def test_another_tag_costs_no_layer(real_registry: RealRegistry, sources: Sources) -> None:
+    places = [real_registry.reference("pushed/again", tag) for tag in ("1", "2")]
+    source = sources.places["docker-archive by skopeo"]
+    first, second = (push(source, place, "--output", "json").document for place in places)
+    assert first["digest"] == second["digest"]
+    assert [layer["how"] for layer in second["layers"]] == ["exists"] * len(sources.tars)
+    # The manifest alone went up.
+    assert second["requests"]["bytes_out"] < 2_000
+
+
+def test_a_push_that_was_killed_is_finished_by_another(registry: FakeRegistry, tmp_path: Path) -> None:
+    """It stops in the second of three layers, and is given no time to tidy up."""
+    made = images.image("linux/amd64", docker=True, layers=3)
+    source = tmp_path / "saved.tar"
+    source.write_bytes(docker_archive(made, NAME))
+    reached = threading.Event()
+
+    def stop(exchange: Exchange) -> Response:
+        reached.set()
+        return stall()(exchange)
+
+    registry.faults.add(stop, method="PATCH", after=1, times=FOREVER)
+    target = registry.reference("web", "1")
+    with start("push", source, target, "--concurrency", "1") as process:
+        assert reached.wait(LIMIT)
+        process.kill()
+    assert registry.tags("web") == {}
+    registry.faults.clear()
+    registry.reset()
+    ran = push(str(source), target, "--output", "json").document
+    assert sorted(layer["how"] for layer in ran["layers"]) == ["exists", "packed", "packed"]
+    assert (ran["status"], registry.tag("web", "1")) == ("created", ran["digest"])
+    assert registry.count("PUT", "/blobs/uploads/") == 2
+    sizes = [layer["size"] for layer in ran["layers"] if layer["how"] == "packed"]
+    manifest = registry.manifest("web", "1")
+    assert manifest is not None
+    assert ran["requests"]["bytes_out"] == sum(sizes) + len(manifest.data)
 
 
 def test_a_pushed_image_can_be_listed(tools: Tools, real_registry: RealRegistry, sources: Sources) -> None:

@@ -101,6 +101,25 @@ def test_a_known_blob_is_one_post_and_one_put(store: RegistryStore, registry: Fa
     assert methods(registry)[3:] == ["HEAD"]
 
 
+def test_a_blob_that_was_looked_for_is_not_looked_for_again(store: RegistryStore, registry: FakeRegistry) -> None:
+    assert store.has(BLOB.descriptor) is False
+    assert store.write_blob(BLOB) is True
+    assert methods(registry) == ["HEAD", "POST", "PUT"]
+    # What was written may be gone the next time.
+    assert store.write_blob(BLOB) is False
+    del held(registry)[DIGEST]
+    assert store.write_blob(BLOB) is True
+    assert methods(registry)[3:] == ["HEAD", "HEAD", "POST", "PUT"]
+
+
+def test_a_blob_that_could_not_be_written_is_still_absent(store: RegistryStore, registry: FakeRegistry) -> None:
+    registry.faults.add(error(403, "DENIED", "not you"), method="PUT")
+    with pytest.raises(DeniedError):
+        store.write_blob(BLOB)
+    assert store.write_blob(BLOB) is True
+    assert registry.count("HEAD") == 1
+
+
 @pytest.mark.parametrize(
     "action",
     [

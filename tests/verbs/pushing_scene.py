@@ -12,7 +12,7 @@ from manifestctl.model.platforms import Platform
 from manifestctl.stores.locate import Stores
 from manifestctl.transport.settings import TransportSettings
 from manifestctl.verbs.publish import Guard
-from manifestctl.verbs.push import push
+from manifestctl.verbs.push import SPOOLED, push
 from manifestctl.verbs.push_request import Packing, PushRequest
 from tests.support import archives, images
 from tests.support.images import digest_of
@@ -40,6 +40,7 @@ class PushScene:
         self.directory = directory
         self.world = World()
         self.settings = TransportSettings()
+        self.environ: dict[str, str] = {}
 
     def saved(self, image: images.Image, *names: str, file: str = "saved.tar") -> str:
         """Write what ``docker save`` writes of an image, with its layers as plain tars; returns its location."""
@@ -63,10 +64,11 @@ class PushScene:
         no_overwrite: bool = False,
         expect: str | None = None,
         annotations: Mapping[str, str] | None = None,
+        spooled: int = SPOOLED,
         **options: Any,
     ) -> Pushed:
         """Run `push`."""
-        self.world = World()
+        self.world = World(self.environ)
         request = PushRequest(
             source=parse_location(source),
             target=parse_location(target or self.registry.reference(WEB, tag)),
@@ -77,7 +79,7 @@ class PushScene:
             **options,
         )
         with Stores.of_system(self.world.runtime, self.settings) as stores:
-            return push(request, stores, self.world.runtime)
+            return push(request, stores, self.world.runtime, spooled=spooled)
 
     def stored(self, reference: str = "1.4") -> Any:
         """Return the manifest that a tag or digest names."""
@@ -110,6 +112,11 @@ def relayered(image: images.Image, layers: tuple[bytes, ...], *kinds: str) -> im
         types,
         image.platform,
     )
+
+
+def sent(registry: FakeRegistry) -> list[str]:
+    """Return the methods of all requests that send content."""
+    return sorted(recorded.method for recorded in registry.find("POST|PATCH|PUT"))
 
 
 def done(pushed: Pushed, status: str = "created") -> str:
