@@ -22,9 +22,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from manifestctl.model.location import Location
+    from manifestctl.stores.locate import Stores
     from manifestctl.verbs.validate import Judged
 
 _LIMIT = 64 * 1024 * 1024
+_SCHEMES = ("oci:", "oci-archive:", "docker-archive:", "docker-daemon:")
 
 
 @with_common
@@ -33,7 +35,10 @@ def validate(
     files: Annotated[
         list[str],
         typer.Argument(
-            metavar="FILE...", show_default=False, help="Files, - for stdin, layout directories, or references."
+            metavar="FILE...",
+            show_default=False,
+            help="Files, - for stdin, layout directories, archives as oci-archive:FILE or docker-archive:FILE, "
+            "or references.",
         ),
     ],
     kind: Annotated[
@@ -116,36 +121,40 @@ def _lines(item: Judged) -> list[str]:
     return lines
 
 
-def _judge(session: Session, opened: contextlib.ExitStack, text: str, kind: str | None) -> Iterator[Judged]:
-    from manifestctl.model.location import LayoutLocation
-    from manifestctl.verbs.validate import judge_bytes, judge_layout, judge_location
+def _judge(session: Session, opened: contextlib.ExitStack, text: str, kind: str | None) -> list[Judged]:
+    from manifestctl.verbs.validate import judge_bytes
 
     if text == "-":
-        yield judge_bytes(sys.stdin.buffer.read(_LIMIT + 1), "stdin", kind)
-        return
+        return [judge_bytes(sys.stdin.buffer.read(_LIMIT + 1), "stdin", kind)]
     location = _location(text, Path(text))
     if location is None:
-        yield judge_bytes(read_regular(Path(text), _LIMIT, "the document"), escape(text, 300), kind)
-        return
-    whole = isinstance(location, LayoutLocation) and location.tag is None and location.digest is None
+        return [judge_bytes(read_regular(Path(text), _LIMIT, "the document"), escape(text, 300), kind)]
     if kind is not None:
         raise InputError(
-            f"{escape(text, 300)}: --as is for files, and this is {'a layout' if whole else 'a reference'}",
+            f"{escape(text, 300)}: --as is for files, and this is {_called(location)}",
             hint="Leave --as out: what it holds says what it is.",
         )
     stores = session.stores or opened.enter_context(session.open_stores())
-    if isinstance(location, LayoutLocation) and whole:
-        yield from judge_layout(location, stores, _layout_files(Path(location.path)))
-    else:
-        session.say_what_is_meant(location)
-        yield from judge_location(location, stores)
+    return _judge_location(session, location, stores)
+
+
+def _judge_location(session: Session, location: Location, stores: Stores) -> list[Judged]:
+    from manifestctl.model.location import LayoutLocation
+    from manifestctl.verbs.validate import judge_layout, judge_location
+
+    concurrency = session.common.concurrency
+    if isinstance(location, LayoutLocation) and location.tag is None and location.digest is None:
+        files = _layout_files(Path(location.path))
+        return judge_layout(location, stores, files, session.runtime, concurrency=concurrency)
+    session.say_what_is_meant(location)
+    return judge_location(location, stores, session.runtime, concurrency=concurrency)
 
 
 def _location(text: str, path: Path) -> Location | None:
-    """Tell a layout or a reference from a file. A reference must name its registry: any word could be a short one."""
+    """Tell where images are from a file. A reference must name its registry: any word could be a short one."""
     from manifestctl.model.location import LayoutLocation, parse_location
 
-    if text.startswith("oci:"):
+    if text.startswith(_SCHEMES):
         return parse_location(text)
     if path.is_dir():
         return LayoutLocation(text)
@@ -154,6 +163,13 @@ def _location(text: str, path: Path) -> Location | None:
     if path.exists() or not looks or text.startswith((".", "/")):
         return None
     return parse_location(text)
+
+
+def _called(location: Location) -> str:
+    from manifestctl.model.location import ArchiveLocation, EngineLocation, LayoutLocation
+
+    names = {LayoutLocation: "a layout", ArchiveLocation: "an archive", EngineLocation: "an image in an engine"}
+    return names.get(type(location), "a reference")
 
 
 def _layout_files(directory: Path) -> Iterator[tuple[str, bytes, str]]:

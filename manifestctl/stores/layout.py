@@ -18,7 +18,6 @@ from manifestctl.errors import (
     ConflictError,
     DeniedError,
     DocumentError,
-    InputError,
     IntegrityError,
     ManifestctlError,
     NotFoundError,
@@ -27,15 +26,15 @@ from manifestctl.errors import (
 from manifestctl.files import locked, reason, replacing, sync_directory
 from manifestctl.model import media_types
 from manifestctl.model.descriptor import Descriptor
-from manifestctl.model.digest import Digest
 from manifestctl.model.strict_json import MANIFEST_LIMIT, Fields, load
 from manifestctl.stores.base import Content, check_content, check_digest, checked, described
-from manifestctl.stores.layout_index import held_by, ref_name, with_entry
+from manifestctl.stores.layout_index import check_version, held_by, readable_digest, ref_name, with_entry
 from manifestctl.text import escape, plural
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from manifestctl.model.digest import Digest
     from manifestctl.model.location import LayoutLocation
     from manifestctl.stores.base import Blob, OnlyIf, Produced
 
@@ -60,6 +59,7 @@ class LayoutStore:
         self._name = location.store
         self._shown = escape(location.store)
         self._parsed: tuple[tuple[int, ...], dict[str, Any]] | None = None
+        self._understood = False
 
     @property
     def name(self) -> str:
@@ -77,7 +77,7 @@ class LayoutStore:
         with self._errors(what):
             if isinstance(name, Descriptor):
                 return self._read_content(name.digest, name.media_type, what, name)
-            digest = _digest(name)
+            digest = readable_digest(name)
             if digest is not None:
                 return self._read_content(digest, self._stated_type(name), what)
             entry = self._entry(name, what)
@@ -163,6 +163,16 @@ class LayoutStore:
             names = (ref_name(entry) for entry in self._index()["manifests"])
             return list(dict.fromkeys(name for name in names if name))
 
+    def check_place(self) -> bool:
+        """Tell whether the directory is a layout. Raises what writing would, if it holds something else."""
+        with self._errors(self._shown, writing=True):
+            if self._is_layout():
+                self._read_index()
+                return True
+            if self._root.exists():
+                self._refuse_strangers()
+            return False
+
     def _write_entry(self, content: Content, tag: str | None, only_if: OnlyIf | None, what: str) -> None:
         index = self._read_index()
         entries: list[Any] = index["manifests"]
@@ -214,7 +224,15 @@ class LayoutStore:
         return path
 
     def _is_layout(self) -> bool:
-        return (self._root / _LAYOUT_FILE).exists()
+        """Tell whether the directory is a layout; raises `DocumentError` for one of a version that is not known."""
+        path, what = self._root / _LAYOUT_FILE, f"{self._shown}/{_LAYOUT_FILE}"
+        if not path.exists():
+            return False
+        if not self._understood:
+            with self._open_file(path, what) as file:
+                check_version(file.read(MANIFEST_LIMIT + 1), what)
+            self._understood = True
+        return True
 
     def _index(self) -> dict[str, Any]:
         if not self._is_layout():
@@ -324,12 +342,3 @@ def _failure(error: OSError, what: str, *, writing: bool) -> ManifestctlError:
     if writing and error.errno in _NO_DIRECTORY:
         return DeniedError(f"{what}: there cannot be a directory: {reason(error)}", hint="Name another directory.")
     return UnreachableError(f"{what}: cannot be {doing}: {reason(error)}")
-
-
-def _digest(name: str) -> Digest | None:
-    """Return the name as a digest that can be read by, or None: some tools write tags like ``web:1.4``."""
-    try:
-        digest = Digest.parse(name)
-    except InputError:
-        return None
-    return digest if digest.verifiable else None

@@ -1,4 +1,4 @@
-"""The entries of a layout's ``index.json`` as values. OCI image-spec "Image Layout", "index.json file".
+"""The files of a layout as values: ``oci-layout``, and the entries of ``index.json``. OCI image-spec "Image Layout".
 
 Other tools write there too, so that an entry may be anything; what is not understood is left as it is.
 """
@@ -7,8 +7,36 @@ from __future__ import annotations
 
 from typing import Any
 
+from manifestctl.errors import DocumentError, InputError
+from manifestctl.model.digest import Digest
+from manifestctl.model.strict_json import Fields, load
+from manifestctl.text import escape
+
 REF_NAME = "org.opencontainers.image.ref.name"
 """The annotation that holds an entry's tag."""
+
+_VERSION = "imageLayoutVersion"
+
+
+def check_version(raw: bytes, what: str) -> None:
+    """Raise `DocumentError` unless these bytes, of ``oci-layout``, say that the layout is of version 1.0."""
+    fields = Fields.of(load(raw, what), what, "", frozenset({_VERSION}))
+    version = fields.required(fields.text, _VERSION)
+    if not version.startswith("1.0."):
+        raise DocumentError(
+            f"{what}: the layout is of version '{escape(version, 80)}', and only 1.0 is understood",
+            hint="Write it again with another tool, or with an option of that tool that asks for version 1.0.0.",
+            pointer=f"/{_VERSION}",
+        )
+
+
+def readable_digest(name: str) -> Digest | None:
+    """Return the name as a digest that can be read by, or None: some tools write tags like ``web:1.4``."""
+    try:
+        digest = Digest.parse(name)
+    except InputError:
+        return None
+    return digest if digest.verifiable else None
 
 
 def ref_name(entry: object) -> str | None:

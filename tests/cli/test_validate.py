@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.support import images
+from tests.support import archives, images
 from tests.support.actions import error
 from tests.support.faults import FOREVER
 from tests.support.running import run
@@ -130,6 +130,55 @@ def test_a_layout(tmp_path: Path, prefix: str) -> None:
     assert kinds.count("oci-config") >= 2
 
 
+def test_a_layout_of_another_version_is_told_once(tmp_path: Path) -> None:
+    images.write_layout(tmp_path, {"1": images.image("linux/amd64"), "2": images.image("linux/arm64")})
+    (tmp_path / "oci-layout").write_bytes(BAD)
+    ran = run("validate", tmp_path)
+    assert ran.status == 1
+    assert ran.text.count("  error: ") == 1
+    assert '  error: /imageLayoutVersion: imageLayoutVersion is "2.0.0", but must be "1.0.0"' in ran.text
+    assert ran.text.splitlines()[-1].endswith(": oci-index: valid")
+    ran = run("validate", f"oci:{tmp_path}:1")
+    assert (ran.status, ran.text) == (1, "")
+    assert "the layout is of version '2.0.0'" in ran.err
+
+
+@pytest.mark.parametrize(
+    ("scheme", "name", "kinds"),
+    [
+        ("oci-archive", "", ["oci-index", "oci-manifest", "oci-config"]),
+        ("oci-archive", ":1", ["oci-index", "oci-manifest", "oci-config"]),
+        ("oci-archive", ":2", ["oci-manifest", "oci-config"]),
+        ("docker-archive", "", ["docker-manifest", "oci-config"]),
+    ],
+)
+def test_an_image_in_an_archive(tmp_path: Path, scheme: str, name: str, kinds: list[str]) -> None:
+    image = images.image("linux/amd64", docker=scheme == "docker-archive")
+    contents: dict[str, images.Content] = {"1": images.index([image])}
+    if name:
+        contents["2"] = image
+    members = archives.oci_archive(contents) if scheme == "oci-archive" else archives.legacy_save(archives.saved(image))
+    path = archives.write_archive(tmp_path / "image.tar", members)
+    ran = run("validate", f"{scheme}:{path}{name}")
+    assert ran.status == 0, ran.err
+    assert [line.rsplit(": ", 2)[1] for line in ran.text.splitlines()] == kinds
+    assert ran.text.startswith(f"{scheme}:{path}@sha256:")
+
+
+def test_an_archive_that_is_not_there(tmp_path: Path) -> None:
+    ran = run("validate", f"oci-archive:{tmp_path / 'nowhere.tar'}")
+    assert (ran.status, ran.text) == (3, "")
+    assert f"oci-archive:{tmp_path / 'nowhere.tar'} does not exist" in ran.err
+
+
+def test_an_archive_of_several_images_needs_a_name(tmp_path: Path) -> None:
+    contents = {name: images.image("linux/amd64", seed=name) for name in ("1", "2")}
+    path = archives.write_archive(tmp_path / "two.tar", archives.oci_archive(contents))
+    ran = run("validate", f"oci-archive:{path}")
+    assert (ran.status, ran.text) == (2, "")
+    assert "1, 2" in ran.err
+
+
 def test_a_directory_that_is_no_layout(tmp_path: Path) -> None:
     ran = run("validate", tmp_path)
     assert ran.status == 2
@@ -170,13 +219,21 @@ def test_a_reference_without_a_tag(registry: FakeRegistry) -> None:
     assert f"no tag given: using {registry.reference('web')}:latest" in ran.err
 
 
-@pytest.mark.parametrize("what", ["layout", "reference"])
-def test_as_is_for_files(registry: FakeRegistry, tmp_path: Path, what: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "what"),
+    [
+        ("{directory}", "a layout"),
+        ("oci:{directory}:1", "a layout"),
+        ("oci-archive:x.tar", "an archive"),
+        ("docker-daemon:web", "an image in an engine"),
+        ("{host}/web:1", "a reference"),
+    ],
+)
+def test_as_is_for_files(registry: FakeRegistry, tmp_path: Path, name: str, what: str) -> None:
     images.write_layout(tmp_path / "layout", {})
-    name = {"layout": str(tmp_path / "layout"), "reference": registry.reference("web", "1")}[what]
-    ran = run("validate", name, "--as", "oci-index")
+    ran = run("validate", name.format(directory=tmp_path / "layout", host=registry.host), "--as", "oci-index")
     assert ran.status == 2
-    assert f"--as is for files, and this is a {what}" in ran.err
+    assert f"--as is for files, and this is {what}\n" in ran.err
     assert registry.requests == []
 
 

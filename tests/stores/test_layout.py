@@ -90,6 +90,55 @@ def test_nothing_is_made_before_something_is_written(directory: Path) -> None:
     assert not directory.exists()
 
 
+@pytest.mark.parametrize(
+    ("marker", "words"),
+    [
+        (b'{"imageLayoutVersion":"2.0.0"}', "the layout is of version '2.0.0', and only 1.0 is understood"),
+        (b'{"imageLayoutVersion":"1.1.0"}', "the layout is of version '1.1.0'"),
+        (b'{"imageLayoutVersion":"1.0"}', "the layout is of version '1.0'"),
+        (b'{"imageLayoutVersion":1}', "/imageLayoutVersion is not a string"),
+        (b"{}", "/imageLayoutVersion is missing"),
+        (b"", "oci-layout"),
+    ],
+)
+def test_a_layout_of_another_version_is_neither_read_nor_written(directory: Path, marker: bytes, words: str) -> None:
+    write_layout(directory, {"1": IMAGE})
+    (directory / "oci-layout").write_bytes(marker)
+    before = files_of(directory)
+    store = opened(directory)
+    blob = IMAGE.blobs[IMAGE.config_digest]
+    config = Descriptor("x", Digest.parse(IMAGE.config_digest), len(blob))
+    for ask in (
+        store.tags,
+        lambda: store.read_manifest("1"),
+        lambda: store.read_manifest(IMAGE.digest),
+        lambda: store.read_blob(config, 10_000),
+        lambda: store.has(config),
+        lambda: store.write_blob(Blob.of(b"new", "x")),
+        lambda: store.write_manifest(content_of(OTHER), "2"),
+    ):
+        with pytest.raises(DocumentError) as caught:
+            ask()
+        assert caught.value.message.startswith(f"oci:{directory}/oci-layout")
+        assert words in caught.value.message
+    assert files_of(directory) == before
+
+
+def test_a_later_version_1_0_is_read(directory: Path) -> None:
+    write_layout(directory, {"1": IMAGE})
+    (directory / "oci-layout").write_bytes(b'{"imageLayoutVersion":"1.0.1", "more": 1}')
+    assert str(opened(directory).read_manifest("1").digest) == IMAGE.digest
+
+
+@posix
+def test_a_marker_that_is_no_file_is_not_waited_for(directory: Path) -> None:
+    write_layout(directory, {"1": IMAGE})
+    (directory / "oci-layout").unlink()
+    os.mkfifo(directory / "oci-layout")
+    with pytest.raises(DeniedError, match="oci-layout: it is not a regular file"):
+        opened(directory).tags()
+
+
 def test_a_layout_is_what_the_specification_says(directory: Path) -> None:
     store = opened(directory / "deep" / "down")
     store.write_manifest(content_of(IMAGE), "1.4")

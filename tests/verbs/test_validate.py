@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -28,8 +29,9 @@ AMD64, ARM64 = images.image("linux/amd64"), images.image("linux/arm64", docker=T
 
 def of_reference(reference: str, world: World | None = None) -> list[Judged]:
     """Judge what a reference holds."""
-    with Stores.of_system((world or World()).runtime) as stores:
-        return list(judge_location(parse_location(reference), stores))
+    runtime = (world or World()).runtime
+    with Stores.of_system(runtime) as stores:
+        return judge_location(parse_location(reference), stores, runtime)
 
 
 def of_layout(directory: Path) -> list[Judged]:
@@ -38,8 +40,9 @@ def of_layout(directory: Path) -> list[Judged]:
         (name, (directory / name).read_bytes(), kind)
         for name, kind in (("oci-layout", "oci-layout"), ("index.json", "oci-index"))
     ]
-    with Stores.of_system(World().runtime) as stores:
-        return list(judge_layout(parse_location(f"oci:{directory}"), stores, files))
+    runtime = World().runtime
+    with Stores.of_system(runtime) as stores:
+        return judge_layout(parse_location(f"oci:{directory}"), stores, files, runtime)
 
 
 def kinds(judged: list[Judged]) -> list[str]:
@@ -109,6 +112,28 @@ def test_nothing_is_judged_or_read_twice(registry: FakeRegistry) -> None:
     judged = of_reference(registry.reference(REPOSITORY, "list"))
     assert len({item.name for item in judged}) == len(judged) == 5
     assert registry.count("GET") == 5
+
+
+@pytest.mark.parametrize("path", ["/manifests/sha256:", "/blobs/sha256:"])
+def test_what_a_list_names_is_read_at_once(registry: FakeRegistry, path: str) -> None:
+    platforms = [f"linux/{name}" for name in ("amd64", "arm64", "s390x", "ppc64le", "riscv64")]
+    registry.put_index(REPOSITORY, "list", [images.image(platform) for platform in platforms])
+    meeting = threading.Barrier(len(platforms))
+
+    def meet(exchange: Any) -> Any:
+        meeting.wait(10)
+        return exchange.serve()
+
+    registry.faults.add(meet, path=path, times=FOREVER)
+    judged = of_reference(registry.reference(REPOSITORY, "list"))
+    assert kinds(judged) == ["oci-index", *["oci-manifest", "oci-config"] * len(platforms)]
+    assert registry.count("GET") == 1 + 2 * len(platforms)
+
+
+def test_what_is_named_twice_and_is_absent_is_told_once(registry: FakeRegistry) -> None:
+    inner = images.index([AMD64.descriptor()])
+    registry.put_index(REPOSITORY, "list", [AMD64.descriptor(), inner])
+    assert faults(of_reference(registry.reference(REPOSITORY, "list"))) == [("unknown", "image-missing")]
 
 
 def test_faults_of_images_and_configs_are_errors_here(registry: FakeRegistry) -> None:
@@ -243,6 +268,15 @@ def test_a_layout_is_judged_whole(tmp_path: Path) -> None:
     ]
     assert [finding for item in judged for finding in item.findings if finding.is_error] == []
     assert [item.name for item in judged[:2]] == ["oci-layout", "index.json"]
+
+
+@pytest.mark.parametrize("version", [b'{"imageLayoutVersion":"2.0.0"}', b"{}"])
+def test_a_layout_of_another_version_names_nothing(tmp_path: Path, version: bytes) -> None:
+    images.write_layout(tmp_path, {"image": AMD64})
+    (tmp_path / "oci-layout").write_bytes(version)
+    judged = of_layout(tmp_path)
+    assert kinds(judged) == ["oci-layout", "oci-index"]
+    assert [item.ok for item in judged] == [False, True]
 
 
 def test_an_index_that_cannot_be_read_names_nothing(tmp_path: Path) -> None:
