@@ -22,6 +22,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from manifestctl.aws.catalog import Catalog
+    from manifestctl.aws.repository_names import RepositoryName
+    from manifestctl.aws.repository_settings import PrivateOptions
+    from manifestctl.aws.settings import AwsSettings
     from manifestctl.errors import ManifestctlError
     from manifestctl.model.descriptor import Descriptor
     from manifestctl.model.digest import Digest
@@ -39,11 +43,15 @@ if TYPE_CHECKING:
     from manifestctl.verbs.compose import Wording
     from manifestctl.verbs.copy import Copied, CopyRequest, copy
     from manifestctl.verbs.create import Created, CreateRequest, create
+    from manifestctl.verbs.doctor import Diagnosis, DoctorRequest, doctor
     from manifestctl.verbs.images import local_images
     from manifestctl.verbs.inspect import Inspected, inspect
+    from manifestctl.verbs.login import LoggedIn, LoginRequest, login
+    from manifestctl.verbs.logout import LoggedOut, logout
     from manifestctl.verbs.publish import Guard
     from manifestctl.verbs.push import push
     from manifestctl.verbs.push_request import Packing, Pushed, PushRequest
+    from manifestctl.verbs.repository import RepositoryRequest, change_catalog, create_repository, describe_repository
     from manifestctl.verbs.rules import Policy
     from manifestctl.verbs.tag import Retagged, TagRequest, tag
     from manifestctl.verbs.tags import Tagged, list_tags
@@ -52,6 +60,8 @@ __version__ = "0.1.0"
 
 # Imported when first asked for: `manifestctl --version` must not pay for HTTP.
 _HOMES = {
+    "AwsSettings": "aws.settings",
+    "Catalog": "aws.catalog",
     "CheckRequest": "verbs.check",
     "Checked": "verbs.check",
     "Copied": "verbs.copy",
@@ -59,20 +69,28 @@ _HOMES = {
     "CreateRequest": "verbs.create",
     "Created": "verbs.create",
     "Descriptor": "model.descriptor",
+    "Diagnosis": "verbs.doctor",
     "Digest": "model.digest",
+    "DoctorRequest": "verbs.doctor",
     "Finding": "model.finding",
     "Guard": "verbs.publish",
     "Inspected": "verbs.inspect",
     "LocalImage": "stores.base",
     "Location": "model.location",
+    "LoggedIn": "verbs.login",
+    "LoggedOut": "verbs.logout",
+    "LoginRequest": "verbs.login",
     "ManifestctlError": "errors",
     "OpenStore": "stores.base",
     "Packing": "verbs.push_request",
     "Platform": "model.platforms",
     "Policy": "verbs.rules",
+    "PrivateOptions": "aws.repository_settings",
     "PushRequest": "verbs.push_request",
     "Pushed": "verbs.push_request",
     "Reference": "model.reference",
+    "RepositoryName": "aws.repository_names",
+    "RepositoryRequest": "verbs.repository",
     "Requirements": "verbs.checks",
     "Retagged": "verbs.tag",
     "Runtime": "runtime",
@@ -83,13 +101,19 @@ _HOMES = {
     "TransportSettings": "transport.settings",
     "Validation": "validation",
     "Wording": "verbs.compose",
+    "change_catalog": "verbs.repository",
     "check": "verbs.check",
     "copy": "verbs.copy",
     "create": "verbs.create",
+    "create_repository": "verbs.repository",
+    "describe_repository": "verbs.repository",
+    "doctor": "verbs.doctor",
     "image_requests": "verbs.check",
     "inspect": "verbs.inspect",
     "list_tags": "verbs.tags",
     "local_images": "verbs.images",
+    "login": "verbs.login",
+    "logout": "verbs.logout",
     "parse_location": "model.location",
     "push": "verbs.push",
     "tag": "verbs.tag",
@@ -97,6 +121,8 @@ _HOMES = {
 }
 
 __all__ = [
+    "AwsSettings",
+    "Catalog",
     "CheckRequest",
     "Checked",
     "Copied",
@@ -104,20 +130,28 @@ __all__ = [
     "CreateRequest",
     "Created",
     "Descriptor",
+    "Diagnosis",
     "Digest",
+    "DoctorRequest",
     "Finding",
     "Guard",
     "Inspected",
     "LocalImage",
     "Location",
+    "LoggedIn",
+    "LoggedOut",
+    "LoginRequest",
     "ManifestctlError",
     "OpenStore",
     "Packing",
     "Platform",
     "Policy",
+    "PrivateOptions",
     "PushRequest",
     "Pushed",
     "Reference",
+    "RepositoryName",
+    "RepositoryRequest",
     "Requirements",
     "Retagged",
     "Runtime",
@@ -129,13 +163,19 @@ __all__ = [
     "Validation",
     "Wording",
     "__version__",
+    "change_catalog",
     "check",
     "copy",
     "create",
+    "create_repository",
+    "describe_repository",
+    "doctor",
     "image_requests",
     "inspect",
     "list_tags",
     "local_images",
+    "login",
+    "logout",
     "parse_location",
     "push",
     "tag",

@@ -115,10 +115,19 @@ class NotFoundError(ManifestctlError):
 
 
 class DeniedError(ManifestctlError):
-    """Authentication failed, or a permission is missing."""
+    """Authentication failed, or a permission is missing.
+
+    ``statement`` is an IAM policy statement, as JSON on one line, that would allow what was denied; empty if there is
+    none or it is not known.
+    """
 
     exit_code = 4
     category = "denied"
+
+    def __init__(self, message: str, *, hint: str = "", statement: str = "") -> None:
+        """Keep the statement beside the message."""
+        super().__init__(message, hint=hint)
+        self.statement = statement
 
 
 class UnreachableError(ManifestctlError):

@@ -10,12 +10,16 @@ from pathlib import Path
 import pytest
 
 from manifestctl import errors
+from manifestctl.aws.boto_failures import FAILURES
+from manifestctl.aws.refusals import REFUSALS
 from manifestctl.cli.app import COMMANDS
 from manifestctl.cli.github import _OUTPUTS
+from manifestctl.transport.known_answers import KNOWN
 from manifestctl.validation import KINDS, RESULTS, schema_text
 from manifestctl.validation import RULES as DOCUMENT_RULES
 from manifestctl.verbs.rules import RULES
-from tests.support.running import run
+from tests.support.known_errors import KNOWN_ERRORS, SECRET
+from tests.support.running import COMMAND_LINES, GROUPS, run
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [*sorted((ROOT / "docs").glob("*.md")), *sorted(ROOT.glob("*.md")), *sorted((ROOT / "fixtures").rglob("*.md"))]
@@ -86,9 +90,9 @@ def test_the_readme_lists_the_same_exit_codes() -> None:
 
 def test_every_command_and_its_members_are_described() -> None:
     members = next(rows for rows in tables(page("output.md")) if any("create-result" in row[1] for row in rows))
-    assert {row[0].strip("`") for row in members} == COMMANDS.keys() - {"completion"}
+    assert {row[0].strip("`") for row in members} == set(COMMAND_LINES) - {"completion"}
     for row in members:
-        command = row[0].strip("`")
+        command = row[0].strip("`").replace(" ", "-")
         schema = json.loads(schema_text(f"{command}-result"))
         known = schema["properties"].keys() | schema.get("$defs", {}).get("node", {}).get("properties", {}).keys()
         named = set(re.findall("`([a-z_]+)`", row[2]))
@@ -114,19 +118,57 @@ def test_links_lead_somewhere(path: Path) -> None:
             assert (path.parent / target).exists(), target
 
 
+def rows_of_errors() -> list[list[str]]:
+    return [row for rows in tables(page("errors.md")) for row in rows]
+
+
+def in_words(cell: str) -> str:
+    """Return an expression for what a cell quotes, with an ellipsis for anything."""
+    return re.escape(cell).replace("…", ".*")
+
+
+@pytest.mark.parametrize(("number", "row"), [*enumerate(rows_of_errors())], ids=lambda value: str(value)[:60])
+def test_every_row_of_errors_is_what_is_said(number: int, row: list[str]) -> None:
+    seen, meaning, step, code = row
+    error = KNOWN_ERRORS[number]()
+    assert re.search(in_words(seen.split("`")[1]), error.message), error.message
+    assert int(code) == error.exit_code
+    assert meaning.endswith(".")
+    assert step.endswith(".")
+    assert len(error.hint) > 10
+    for quoted in re.findall("`([^`]+)`", step):
+        # What stands in capitals in a command is filled in.
+        assert re.search(re.sub(r"(?<= )[A-Z]{4,}|(?<=/)[A-Z]{4,}", r"\\S+", in_words(quoted)), error.hint), error.hint
+    assert SECRET not in f"{error.message}{error.hint}"
+
+
+def test_no_known_error_is_without_a_row() -> None:
+    assert len(rows_of_errors()) == len(KNOWN_ERRORS)
+    seen = [row[0] for row in rows_of_errors()]
+    assert len(set(seen)) == len(seen)
+
+
+def test_every_known_error_is_tried() -> None:
+    hints = "\n".join(known().hint for known in KNOWN_ERRORS)
+    for row in (*KNOWN, *REFUSALS, *FAILURES):
+        if isinstance(row.step, str):
+            assert row.step.partition("{")[0] in hints, row
+
+
 def mentioned() -> list[tuple[str, str, str]]:
     """Return (page, command, option) for every option that stands beside its command in a code span or block."""
     found = set()
     for path in PAGES:
-        for command, rest in re.findall(r"manifestctl ([a-z]+)((?: [^`\n]*)?)", path.read_text(encoding="utf-8")):
-            if command in COMMANDS:
+        for first, rest in re.findall(r"manifestctl ([a-z]+)((?: [^`\n]*)?)", path.read_text(encoding="utf-8")):
+            command = " ".join((first, *rest.split()[:1])) if first in GROUPS else first
+            if first in COMMANDS:
                 found |= {(path.name, command, option) for option in re.findall(r"(?<![\w-])--[a-z][a-z-]+", rest)}
     return sorted(found)
 
 
 @pytest.mark.parametrize(("name", "command", "option"), mentioned())
 def test_options_that_are_mentioned_exist(name: str, command: str, option: str) -> None:
-    assert f"{option} " in run(command, "--help").text, name
+    assert f"{option} " in run(*command.split(), "--help").text, name
 
 
 def test_kinds_that_are_mentioned_exist() -> None:
@@ -136,7 +178,7 @@ def test_kinds_that_are_mentioned_exist() -> None:
 
 
 def test_variables_that_are_mentioned_exist() -> None:
-    known = {f"MANIFESTCTL_{option}" for option in ("OUTPUT", "ALLOW", "DEBUG", "E2E")}
+    known = {f"MANIFESTCTL_{option}" for option in ("OUTPUT", "ALLOW", "DEBUG", "E2E", "NO_TOKEN_CACHE")}
     for path in PAGES:
         for name in re.findall(r"MANIFESTCTL_[A-Z_]+[A-Z]", path.read_text(encoding="utf-8")):
             assert name in known, path.name

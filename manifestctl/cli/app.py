@@ -31,7 +31,11 @@ COMMANDS = {
     "images": "List images that could be pushed.",
     "inspect": "Show what a list or an image holds.",
     "tags": "List tags with their digests.",
+    "repo": "Make and describe ECR repositories.",
+    "doctor": "Find what would stop a push.",
     "validate": "Validate documents offline.",
+    "login": "Log in to a registry, for other programs too.",
+    "logout": "Remove what is stored for a registry.",
     "schema": "Print a JSON Schema.",
     "completion": "Print a shell completion script.",
 }
@@ -86,8 +90,11 @@ def _app(commands: Sequence[str]) -> typer.Typer:
     )
     app.callback()(_root)
     for name in commands:
-        function = getattr(importlib.import_module(f"manifestctl.cli.{name}"), name)
-        app.command(name, short_help=COMMANDS[name])(function)
+        command = getattr(importlib.import_module(f"manifestctl.cli.{name}"), name)
+        if isinstance(command, typer.Typer):
+            app.add_typer(command, name=name, short_help=COMMANDS[name])
+        else:
+            app.command(name, short_help=COMMANDS[name])(command)
     return app
 
 

@@ -104,10 +104,13 @@ class ImageOptions:
     entry_annotation: Sequence[str] | None = None
 
 
-def reach(session: Session, text: str, count: int) -> tuple[Stores, Location]:
-    """Parse the target and begin to connect to its registry, for ``count`` requests, before anything slower is done."""
+def reach(session: Session, text: str, count: int, *, create_repositories: bool = False) -> tuple[Stores, Location]:
+    """Parse the target and begin to connect to its registry, for ``count`` requests, before anything slower is done.
+
+    ``create_repositories`` is as in `Session.open_stores`.
+    """
     target = target_location(session, text)
-    stores = session.open_stores()
+    stores = session.open_stores(create_repositories=create_repositories)
     stores.reach(target, count)
     return stores, target
 

@@ -32,6 +32,7 @@ class _Options:
     tags: tuple[str, ...]
     no_overwrite: bool
     expect: str | None
+    create_repository: bool
     digest_file: Path | None
     report: Path | None
 
@@ -58,6 +59,7 @@ def copy(  # noqa: PLR0917 - one parameter for an option
     tag: publishing.MoreTags = None,
     no_overwrite: publishing.NoOverwrite = False,
     expect: publishing.Expect = None,
+    create_repository: publishing.CreateRepository = False,
     digest_file: publishing.DigestFile = None,
     report: publishing.Report = None,
     *,
@@ -74,6 +76,7 @@ def copy(  # noqa: PLR0917 - one parameter for an option
         tuple(tag or ()),
         no_overwrite,
         expect,
+        create_repository,
         digest_file,
         report,
     )
@@ -93,7 +96,7 @@ def _begin(session: Session, options: _Options, ending: Ending[Copied]) -> Copie
 
     request = _request(session, options)
     ending.target = str(request.target.with_tag(request.tag)) if request.tag else str(request.target)
-    with session.open_stores() as stores:
+    with session.open_stores(create_repositories=options.create_repository) as stores:
         stores.reach(request.source, 1)
         stores.reach(request.target, 1 + len(request.tags))
         with showing(session):

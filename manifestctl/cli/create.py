@@ -48,6 +48,7 @@ def create(  # noqa: PLR0917 - one parameter for an option
     expect: publishing.Expect = None,
     copy: _Copy = False,
     tag_children: _TagChildren = None,
+    create_repository: publishing.CreateRepository = False,
     dry_run: _DryRun = False,
     digest_file: publishing.DigestFile = None,
     report: publishing.Report = None,
@@ -73,7 +74,17 @@ def create(  # noqa: PLR0917 - one parameter for an option
         annotation=annotation,
         entry_annotation=entry_annotation,
     )
-    extra = _Extra(tuple(tag or ()), no_overwrite, expect, copy, tag_children, dry_run, digest_file, report)
+    extra = _Extra(
+        tuple(tag or ()),
+        no_overwrite,
+        expect,
+        copy,
+        tag_children,
+        create_repository,
+        dry_run,
+        digest_file,
+        report,
+    )
     run("create", common, lambda session: _create(session, options, extra))
 
 
@@ -86,6 +97,7 @@ class _Extra:
     expect: str | None
     copy: bool
     tag_children: str | None
+    create_repository: bool
     dry_run: bool
     digest_file: Path | None
     report: Path | None
@@ -100,7 +112,8 @@ def _create(session: Session, options: checking.ImageOptions, extra: _Extra) -> 
 
 
 def _begin(session: Session, options: checking.ImageOptions, extra: _Extra, ending: Ending[Created]) -> Created:
-    stores, target = checking.reach(session, options.target, len(options.images) + 1 + len(extra.tags))
+    count = len(options.images) + 1 + len(extra.tags)
+    stores, target = checking.reach(session, options.target, count, create_repositories=extra.create_repository)
     ending.target = str(target)
     with stores:
         request = _request(session, target, options, extra)

@@ -17,6 +17,7 @@ from manifestctl.values import dataclass
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from manifestctl.aws.settings import AwsSettings, Use
     from manifestctl.transport.settings import TransportSettings
 
 _NETWORK = "Network"
@@ -85,6 +86,16 @@ class Common:
     authfile: Annotated[
         Path | None, _option("--authfile", metavar="FILE", help="Take credentials from this file alone.")
     ] = None
+    aws: Annotated[
+        bool | None,
+        _option("--aws/--no-aws", help="On ECR: AWS credentials instead of stored ones, or none.", show_default=False),
+    ] = None
+    profile: Annotated[
+        str, _option("--profile", metavar="NAME", help="The AWS profile to use.", show_default=False)
+    ] = ""
+    no_token_cache: Annotated[bool, _option("--no-token-cache", help="Neither use nor keep tokens of other runs.")] = (
+        False
+    )
     concurrency: Annotated[
         int, _option("--concurrency", metavar="N", help="Requests under way at once.", min=1, max=256)
     ] = 16
@@ -131,6 +142,14 @@ def _given_early(ctx: typer.Context) -> dict[str, Any]:
         if value and (source is None or source.name != "COMMANDLINE"):
             given[name] = value
     return given
+
+
+def aws_settings(common: Common, *, create_repositories: bool = False) -> AwsSettings:
+    """Return the `AwsSettings` that the options ask for."""
+    from manifestctl.aws.settings import AwsSettings
+
+    use: Use = "auto" if common.aws is None else "always" if common.aws else "never"
+    return AwsSettings(use, common.profile, not common.no_token_cache, create_repositories)
 
 
 def settings(common: Common, environ: Mapping[str, str]) -> TransportSettings:

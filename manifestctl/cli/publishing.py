@@ -17,6 +17,9 @@ NoOverwrite = Annotated[bool, typer.Option("--no-overwrite", help="Fail if a tag
 Expect = Annotated[
     str | None, typer.Option("--expect", metavar="DIGEST", help="Fail if the tag does not hold this now.")
 ]
+CreateRepository = Annotated[
+    bool, typer.Option("--create-repository", help="Make the ECR repository if it is missing.")
+]
 DigestFile = Annotated[
     Path | None, typer.Option("--digest-file", metavar="FILE", help="Write the digest here, on success only.")
 ]

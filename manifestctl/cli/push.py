@@ -58,6 +58,7 @@ class _Options:
     by_digest: bool
     no_overwrite: bool
     expect: str | None
+    create_repository: bool
     annotation: tuple[str, ...]
     digest_file: Path | None
     report: Path | None
@@ -103,6 +104,7 @@ def push(  # noqa: PLR0917 - one parameter for an option
     by_digest: _ByDigest = False,
     no_overwrite: publishing.NoOverwrite = False,
     expect: publishing.Expect = None,
+    create_repository: publishing.CreateRepository = False,
     annotation: _Annotation = None,
     digest_file: publishing.DigestFile = None,
     report: publishing.Report = None,
@@ -122,6 +124,7 @@ def push(  # noqa: PLR0917 - one parameter for an option
         by_digest,
         no_overwrite,
         expect,
+        create_repository,
         tuple(annotation or ()),
         digest_file,
         report,
@@ -142,7 +145,7 @@ def _begin(session: Session, options: _Options, ending: Ending[Pushed]) -> Pushe
 
     request = _request(session, options)
     ending.target = str(request.target)
-    with session.open_stores() as stores:
+    with session.open_stores(create_repositories=options.create_repository) as stores:
         stores.reach(request.target, 2)
         with showing(session):
             return send(request, stores, session.runtime)

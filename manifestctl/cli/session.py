@@ -10,8 +10,8 @@ from dataclasses import field
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 from manifestctl.cli.log import Log, wants_colour
-from manifestctl.cli.options import LogFormat, Output, settings
-from manifestctl.errors import InputError, InterruptedRun, ManifestctlError
+from manifestctl.cli.options import LogFormat, Output, aws_settings, settings
+from manifestctl.errors import DeniedError, InputError, InterruptedRun, ManifestctlError
 from manifestctl.events import Warned
 from manifestctl.files import reason
 from manifestctl.runtime import Cancel, Runtime
@@ -73,14 +73,18 @@ class Session:
         """Tell whether a GitHub runner reads our output."""
         return bool(self.environ.get("GITHUB_OUTPUT") or self.environ.get("GITHUB_STEP_SUMMARY"))
 
-    def open_stores(self) -> Stores:
-        """Return the stores of this run; the caller closes them. Raises `InputError` for options that make no sense."""
+    def open_stores(self, *, create_repositories: bool = False) -> Stores:
+        """Return the stores of this run; the caller closes them. Raises `InputError` for options that make no sense.
+
+        With ``create_repositories``, ECR repositories that are to be written and are missing are made.
+        """
         from manifestctl.stores.locate import Stores
 
         transport = settings(self.common, self.environ)
         for host in transport.tls_skip_verify:
             self.log.event(Warned(f"--tls-skip-verify: {_INSECURE.format(host)}"))
-        self.stores = Stores.of_system(self.runtime, transport)
+        aws = aws_settings(self.common, create_repositories=create_repositories)
+        self.stores = Stores.of_system(self.runtime, transport, aws)
         return self.stores
 
     def apart(self, call: Callable[[], T]) -> T:
@@ -205,6 +209,9 @@ def run(command: str, common: Common, body: Callable[[Session], None]) -> NoRetu
         raise
 
 
-def error_member(error: ManifestctlError | None) -> dict[str, str] | None:
-    """Return an error as JSON results carry it."""
-    return {"message": error.message, "hint": error.hint} if error is not None else None
+def error_member(error: ManifestctlError | None) -> dict[str, Any] | None:
+    """Return an error as JSON results carry it; a permission that is missing comes with the statement that gives it."""
+    if error is None:
+        return None
+    statement = error.statement if isinstance(error, DeniedError) else ""
+    return {"message": error.message, "hint": error.hint} | ({"statement": json.loads(statement)} if statement else {})

@@ -6,21 +6,25 @@ from typing import TYPE_CHECKING, Self
 
 from manifestctl.model.location import ArchiveLocation, EngineLocation, LayoutLocation
 from manifestctl.model.reference import Reference
+from manifestctl.stores.ahead import Ahead
 from manifestctl.transport.meter import Meter
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from types import TracebackType
 
+    from manifestctl.aws.settings import AwsSettings
     from manifestctl.model.location import Location
     from manifestctl.runtime import Runtime
     from manifestctl.stores.archive import ArchiveStore
     from manifestctl.stores.base import Store
     from manifestctl.stores.engine_store import EngineStore
+    from manifestctl.stores.keyring import Keyring
     from manifestctl.transport.client import Exchanger, RegistryClient
     from manifestctl.transport.connections import Connections
-    from manifestctl.transport.credentials import Chain, CredentialSource
+    from manifestctl.transport.credentials import CredentialSource
     from manifestctl.transport.profiles import Pacing
+    from manifestctl.transport.retry import Retries
     from manifestctl.transport.settings import TransportSettings
     from manifestctl.transport.throttle import Pacer
 
@@ -28,18 +32,25 @@ if TYPE_CHECKING:
 class Stores:
     """Opens stores, one object for each repository, directory or archive, and closes them; a context manager.
 
-    ``credentials`` makes the source of credentials when the first registry needs it, so that a layout needs none.
+    ``credentials`` makes the source of credentials when the first registry needs it, so that a layout needs none. With
+    ``aws`` the registries of Amazon's are opened with AWS credentials too, and their APIs can be called.
     """
 
     def __init__(
-        self, settings: TransportSettings, credentials: Callable[[], CredentialSource], runtime: Runtime
+        self,
+        settings: TransportSettings,
+        credentials: Callable[[], CredentialSource],
+        runtime: Runtime,
+        aws: AwsSettings | None = None,
     ) -> None:
         """Keep what stores need; nothing is opened yet."""
         self.settings = settings
-        self.runtime = runtime
+        self._ahead = Ahead(runtime)
+        self.runtime = self._ahead.runtime
         self.meter = Meter()
         self._make_credentials = credentials
-        self._credentials: Chain | None = None
+        self._aws_settings = aws
+        self._keys: Keyring | None = None
         self._connections: Connections | None = None
         self._exchanger: Exchanger | None = None
         self._clients: dict[str, RegistryClient] = {}
@@ -47,8 +58,13 @@ class Stores:
         self._archives: list[ArchiveStore | EngineStore] = []
 
     @classmethod
-    def of_system(cls, runtime: Runtime, settings: TransportSettings | None = None) -> Self:
-        """Return stores that take credentials from Docker's and Podman's files, as ``runtime.environ`` names them."""
+    def of_system(
+        cls, runtime: Runtime, settings: TransportSettings | None = None, aws: AwsSettings | None = None
+    ) -> Self:
+        """Return stores that take credentials from Docker's and Podman's files, as ``runtime.environ`` names them.
+
+        At registries of Amazon's they take AWS credentials too, as ``aws`` says, if that is given.
+        """
         if settings is None:
             from manifestctl.transport.settings import TransportSettings
 
@@ -58,14 +74,15 @@ class Stores:
             from manifestctl.transport.credentials import Chain
             from manifestctl.transport.docker_config import file_sources
 
-            return Chain(file_sources(runtime, settings.authfile))
+            return Chain(file_sources(stores.runtime, settings.authfile))
 
-        return cls(settings, credentials, runtime)
+        stores = cls(settings, credentials, runtime, aws)
+        return stores
 
     def __call__(self, location: Location, *, write: bool = False) -> Store:
         """Return the store of a location; see `OpenStore`. An archive that is to be written raises `DeniedError`."""
         if isinstance(location, Reference):
-            self._client(location.registry).authorizer.want(location.repository, write=write)
+            self.client(location.registry).authorizer.want(location.repository, write=write)
         elif isinstance(location, ArchiveLocation | EngineLocation) and write:
             from manifestctl.stores.archive import read_only
 
@@ -82,6 +99,29 @@ class Stores:
         """
         if isinstance(location, Reference):
             self._reached().begin(self._origin(location.registry), count)
+            self.keys.begin(location.registry, location.repository)
+
+    @property
+    def keys(self) -> Keyring:
+        """The credentials of this run, and AWS's APIs."""
+        if self._keys is None:
+            from manifestctl.stores.keyring import Keyring
+
+            stored = self._make_credentials()
+            self._keys = Keyring(stored, self._ahead, self.retries(), self.settings, self._aws_settings)
+        return self._keys
+
+    def showing(self, credentials: CredentialSource) -> Stores:
+        """Return other stores of the same run, which show registries these credentials and no others."""
+        stores = Stores(self.settings, lambda: credentials, self.runtime)
+        stores.meter = self.meter
+        return stores
+
+    def retries(self) -> Retries:
+        """Return what runs the operations of this run again when they fail in a passing way."""
+        from manifestctl.transport.retry import Retries
+
+        return Retries(self.runtime, self.meter, tries=self.settings.retries, deadline=self.settings.retry_deadline)
 
     def __enter__(self) -> Self:
         """Enter the block."""
@@ -117,30 +157,26 @@ class Stores:
 
     def _registry(self, reference: Reference) -> Store:
         from manifestctl.stores.registry import RegistryStore
-        from manifestctl.transport.retry import Retries
 
-        client = self._client(reference.registry)
-        retries = Retries(self.runtime, self.meter, tries=self.settings.retries, deadline=self.settings.retry_deadline)
-        return RegistryStore(reference, client, retries, self.runtime)
+        client = self.client(reference.registry)
+        make = self.keys.maker(reference)
+        return RegistryStore(reference, client, self.retries(), self.runtime, make_repository=make)
 
-    def _client(self, registry: str) -> RegistryClient:
+    def client(self, registry: str) -> RegistryClient:
+        """Return what speaks to a registry, given as in references, for requests that are of no repository."""
         if registry in self._clients:
             return self._clients[registry]
         from manifestctl.transport.auth import Authorizer
         from manifestctl.transport.client import Exchanger, RegistryClient
-        from manifestctl.transport.credentials import Chain
         from manifestctl.transport.profiles import profile_for
         from manifestctl.transport.throttle import Throttle
 
         if self._exchanger is None:
             self._exchanger = Exchanger(self._reached(), self.settings, self.runtime, self.meter)
-        if self._credentials is None:
-            source = self._make_credentials()
-            self._credentials = source if isinstance(source, Chain) else Chain((source,))
         profile = profile_for(registry)
         origin = self._origin(registry)
         self._reached().at_home(origin)
-        authorizer = Authorizer(registry, origin, profile, self._credentials, self._exchanger)
+        authorizer = Authorizer(registry, origin, profile, self.keys.chain(registry), self._exchanger)
         client = RegistryClient(
             origin,
             profile,

@@ -19,6 +19,8 @@ from manifestctl.model.descriptor import Descriptor
 from manifestctl.model.digest import Digest
 from manifestctl.model.strict_json import MANIFEST_LIMIT
 from manifestctl.stores.base import Blob, Content, check_content, check_digest, checked, described
+from manifestctl.stores.manifest_headers import DIGEST_HEADER, check_header, check_quota, conditions, warning
+from manifestctl.stores.missing import MissingRepository
 from manifestctl.stores.pages import TAGS_LIMIT, next_link, page_of_tags
 from manifestctl.text import outside
 from manifestctl.transport.failures import TRANSIENT, failure
@@ -39,20 +41,30 @@ if TYPE_CHECKING:
 
 _ACCEPT = {"Accept": media_types.ACCEPT}
 _MAX_PAGES = 10_000
-_DIGEST_HEADER = "docker-content-digest"
 
 
 class RegistryStore:
     """A store in a registry's repository."""
 
-    def __init__(self, reference: Reference, client: RegistryClient, retries: Retries, runtime: Runtime) -> None:
-        """Bind to a repository; nothing is sent yet."""
+    def __init__(
+        self,
+        reference: Reference,
+        client: RegistryClient,
+        retries: Retries,
+        runtime: Runtime,
+        *,
+        make_repository: Callable[[], None] | None = None,
+    ) -> None:
+        """Bind to a repository; nothing is sent yet. ``make_repository`` is called if a write finds it missing."""
         self._name = reference.store
         self.repository = reference.repository
         self.client = client
         self._retries = retries
         self._runtime = runtime
+        self._missing = MissingRepository(self._name, make_repository, client.profile.repository_lag, runtime)
         self._heads_fail = self._streams_fail = False
+        # Blobs that were looked for in vain, until they are written.
+        self._absent: set[Digest] = set()
 
     @functools.cached_property
     def _uploads(self) -> Uploads:
@@ -76,7 +88,7 @@ class RegistryStore:
         response = self._run(f"HEAD manifest of {what}", lambda: self._head(name, what))
         if response is not None and response.length is not None:
             with contextlib.suppress(InputError):
-                digest = Digest.parse(response.headers.get(_DIGEST_HEADER, ""))
+                digest = Digest.parse(response.headers.get(DIGEST_HEADER, ""))
                 # One that is asked for by its digest and called by another is read, and found out.
                 if ":" not in name or str(digest) == name:
                     media_type = media_types.essence(response.headers.get("content-type", ""))
@@ -92,7 +104,9 @@ class RegistryStore:
         response = self._run(f"GET manifest of {what}", lambda: self._ok(request))
         if response.truncated:
             raise DocumentError(f"{what}: is larger than {MANIFEST_LIMIT} bytes", rule="json-too-large")
-        self._pass_on_warning(response)
+        said = warning(response)
+        if said:
+            self._runtime.observe(Warned(f"{self.client.origin.partition('://')[2]} warns: {said}"))
         media_type = media_types.essence(response.headers.get("content-type", ""))
         if media_type in media_types.GENERIC:
             self._runtime.observe(
@@ -107,7 +121,7 @@ class RegistryStore:
             digest = Digest.parse(selector)
             check_digest(raw, digest, what)
         else:
-            self._check_header(response, raw, what)
+            check_header(response, raw, what)
         return Content(raw, media_type, digest)
 
     def read_blob(self, descriptor: Descriptor, limit: int) -> bytes:
@@ -137,13 +151,20 @@ class RegistryStore:
     def has(self, descriptor: Descriptor) -> bool:
         """Tell whether a blob is there, by HEAD; where a registry refuses that, by the beginning of a GET."""
         what = described(descriptor, self.name)
-        return self._run(f"HEAD blob {what}", lambda: self._has(descriptor, what))
+        there = self._run(f"HEAD blob {what}", lambda: self._has(descriptor, what))
+        if not there:
+            self._absent.add(descriptor.digest)
+        return there
 
     def write_blob(self, blob: Blob) -> bool:
         """Write a blob unless it is there already: one POST and one PUT."""
-        if self.has(blob.descriptor):
+        # What was looked for before is not looked for again.
+        if blob.descriptor.digest not in self._absent and self.has(blob.descriptor):
             return False
-        self._uploads.whole(blob)
+        most = self.client.profile.layer_limit
+        check_quota("layer size", described(blob.descriptor, self.name), blob.descriptor.size, most)
+        self._missing.writing(lambda: self._uploads.whole(blob))
+        self._absent.discard(blob.descriptor.digest)
         return True
 
     def write_stream(self, produced: Produced) -> Descriptor:
@@ -152,7 +173,7 @@ class RegistryStore:
 
         if self.client.profile.streamed_uploads and not self._streams_fail:
             try:
-                return self._uploads.streamed(produced)
+                return self._missing.writing(lambda: self._uploads.streamed(produced))
             except StreamingRefusedError:
                 self._streams_fail = True
         from manifestctl.spool import Spool
@@ -191,7 +212,8 @@ class RegistryStore:
         """
         what = f"{self.name}{f':{tag}' if tag else f'@{content.digest}'}"
         selector = tag or str(content.digest)
-        headers = {"Content-Type": content.media_type, **_conditions(only_if)}
+        check_quota("manifest size", what, len(content.raw), self.client.profile.manifest_limit)
+        headers = {"Content-Type": content.media_type, **conditions(only_if)}
         request = self._manifest("PUT", selector, f"writing {what}", headers, body=Body.of(content.raw))
         tried: list[bool] = []
 
@@ -204,7 +226,7 @@ class RegistryStore:
             self._ok(request)
 
         try:
-            self._run(f"PUT manifest of {what}", put)
+            self._missing.writing(lambda: self._run(f"PUT manifest of {what}", put))
         except ManifestctlError as error:
             # A tag that may not be written may hold what an earlier try wrote, whose answer was lost.
             if len(tried) == 1 or isinstance(error, UnreachableError) or not self._holds(selector, content, what):
@@ -315,27 +337,3 @@ class RegistryStore:
         request = self._manifest("GET", selector, f"reading {what}", limit=MANIFEST_LIMIT)
         response = self.client.send(request)
         return response.ok and response.body == content.raw
-
-    def _check_header(self, response: Response, raw: bytes, what: str) -> None:
-        stated = response.headers.get(_DIGEST_HEADER)
-        if stated is None:
-            return
-        try:
-            digest = Digest.parse(stated)
-        except InputError:
-            return
-        if digest.verifiable:
-            check_digest(raw, digest, what)
-
-    def _pass_on_warning(self, response: Response) -> None:
-        warning = response.headers.get("warning", "")
-        if warning.startswith("299 "):
-            self._runtime.observe(
-                Warned(f"{self.client.origin.partition('://')[2]} warns: {outside(warning[4:], 300)}")
-            )
-
-
-def _conditions(only_if: OnlyIf | None) -> dict[str, str]:
-    if only_if is None:
-        return {}
-    return {"If-Match": f'"{only_if.digest}"'} if only_if.digest else {"If-None-Match": "*"}

@@ -71,6 +71,7 @@ class Authorizer:
         self._accepted: set[tuple[str, Authorization]] = set()
         self._worked: set[Credential] = set()
         self._nobody: set[str] = set()
+        self._believed: set[str] = set()
         self._jointly = True
         self._challenge = _known_challenge(profile)
         self._lock = threading.RLock()
@@ -122,10 +123,18 @@ class Authorizer:
             self._challenge = challenge
             return self._anew(repository, used, stale=challenge.error == "invalid_token")
 
-    def replace(self, repository: str, used: Authorization) -> bool:
-        """Hear, without a challenge, that ``used`` is bad; returns whether there is another one to send."""
+    def replace(self, repository: str, used: Authorization, *, unsaid: bool = False) -> bool:
+        """Hear, without a challenge, that ``used`` is bad; returns whether there is another one to send.
+
+        ``unsaid``: that is only what a refusal without a reason may mean, which is believed once for a repository.
+        """
         with self._lock:
-            return self._renewed_meanwhile(repository, used) or self._anew(repository, used)
+            if self._renewed_meanwhile(repository, used):
+                return True
+            if unsaid and repository in self._believed:
+                return False
+            self._believed |= {repository} if unsaid else set()
+            return self._anew(repository, used)
 
     def narrow(self, repository: str, used: Authorization) -> bool:
         """Hear that ``used`` is not enough; returns whether there is another one to send.
@@ -166,7 +175,7 @@ class Authorizer:
     def _obtain(self, repository: str, challenge: Challenge, *, again: bool = False) -> None:
         refused = self._refused.get(repository)
         if refused is not None:
-            raise DeniedError(refused.message, hint=refused.hint)
+            raise DeniedError(refused.message, hint=refused.hint, statement=refused.statement)
         try:
             if challenge.scheme == BASIC:
                 self._obtain_basic(repository, again=again)
@@ -214,15 +223,19 @@ class Authorizer:
             return False
         fresh = self._source.renew(self._registry, repository, refused, worked=refused in self._worked)
         if fresh is not None and fresh != refused:
+            if fresh.source != refused.source:
+                self._warn_of(refused, f"{fresh.source} is used instead")
             return True
         wanted = self._wanted.get(repository, Scope.pull(repository))
         if not self._profile.anonymous_retry or "push" in wanted.actions or repository in self._nobody:
             return False
         self._nobody.add(repository)
-        self._exchanger.runtime.observe(
-            Warned(f"{self._registry} refused the credentials ({refused.source}); {repository} is read without them")
-        )
+        self._warn_of(refused, f"{repository} is read without them")
         return True
+
+    def _warn_of(self, refused: Credential, instead: str) -> None:
+        said = f"{self._registry} refused the credentials ({refused.source}); {instead}"
+        self._exchanger.runtime.observe(Warned(said))
 
     def _fetch_token(
         self, repository: str, challenge: Challenge, credential: Credential | None
@@ -282,7 +295,7 @@ class Authorizer:
         raw = self._exchanger.open(request, url, authorization if authorization.value else None)
         body, truncated = self._exchanger.read(raw, request, BODY_LIMIT)
         headers = {key.lower(): value for key, value in raw.headers.items()}
-        return Response(raw.status_code, headers, body, authorization.source, truncated)
+        return Response(raw.status_code, headers, body, authorization.source, truncated, registry=self._registry)
 
     def _doing(self, challenge: Challenge) -> str:
         host = challenge.realm.partition("://")[2].partition("/")[0]

@@ -37,6 +37,7 @@ _MAX_REDIRECTS = 5
 _MAX_CHALLENGES = 3
 _MAX_LABEL = 63
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
+_FINAL = (b"not authorized to perform", b"maximum allowed", b"exceed")
 _UNAUTHORIZED, _FORBIDDEN, _NOT_FOUND, _SEE_OTHER, _TOO_MANY = 401, 403, 404, 303, 429
 
 
@@ -246,7 +247,7 @@ class RegistryClient:
                 self._check_away(request, url)
             used = self.authorizer.authorization(request.repository) if at_home else None
             raw = self._exchanger.open(request, url, used)
-            final = _Final(request, raw, used, away="" if at_home else _netloc(url))
+            final = _Final(request, raw, used, home=_netloc(home), away="" if at_home else _netloc(url))
             if at_home and self._may_be_refusal(final):
                 self.authorizer.hear(raw.headers.get_list("www-authenticate"))
                 final = replace(final, body=self._exchanger.read(raw, request, BODY_LIMIT))
@@ -272,11 +273,12 @@ class RegistryClient:
             return self.authorizer.answer(request.repository, challenges, used)
         if used is None:
             return False
-        text = final.body[0].lower() if final.body else b""
-        # A denial that names a permission is final; any other means that the token went bad.
-        went_bad = b"denied" in text and b"not authorized to perform" not in text
-        if went_bad and final.raw.status_code in self.profile.bad_token_statuses:
-            return self.authorizer.replace(request.repository, used)
+        if final.raw.status_code in self.profile.bad_token_statuses:
+            text = final.body[0].lower() if final.body else b""
+            # A denial that names a permission or a quota is final; any other means that the token went bad.
+            unsaid = request.method == "HEAD" and not text
+            if unsaid or (b"denied" in text and not any(words in text for words in _FINAL)):
+                return self.authorizer.replace(request.repository, used, unsaid=unsaid)
         return final.raw.status_code == _FORBIDDEN and self.authorizer.narrow(request.repository, used)
 
     def _redirected(self, final: _Final) -> tuple[Request, httpx.URL]:
@@ -307,6 +309,7 @@ class _Final:
     raw: httpx.Response
     used: Authorization | None
     body: tuple[bytes, bool] | None = None
+    home: str = ""
     away: str = ""
 
     def whole(self, exchanger: Exchanger, limit: int) -> Response:
@@ -328,6 +331,8 @@ class _Final:
             credentials=self.used.source if self.used else "",
             truncated=truncated,
             away=outside(self.away, 300),
+            request=self.request,
+            registry=self.home,
         )
 
 

@@ -89,8 +89,9 @@ class CredentialFile:
                 continue
             if not isinstance(program, str):
                 raise InputError(f"{self.name}: the helper for '{escape(key, 200)}' in 'credHelpers' is not a string")
-            if program:
-                return NamedHelper(program, keys[0], f"credHelpers['{escape(key, 200)}'] in {self.name}")
+            source = f"credHelpers['{escape(key, 200)}'] in {self.name}"
+            # An empty name takes this host out of ``credsStore``.
+            return NamedHelper(program, keys[0], source) if program else None
         return NamedHelper(self.store, keys[0], f"credsStore in {self.name}") if self.store else None
 
     def entry(self, registry: str, repository: str) -> Credential | None:
@@ -111,11 +112,19 @@ class CredentialFile:
         for key in hosts:
             if key in self.auths:
                 return key
-        names = {_host(key) for key in hosts}
-        for key in self.auths:
-            if _host(key) in names and not (self.scoped and _is_scope(key)):
-                return key
-        return None
+        return next(iter(self.keys_of(registry)), None)
+
+    def keys_of(self, registry: str) -> tuple[str, ...]:
+        """Return the keys in ``auths`` that stand for the whole registry, however they are written."""
+        return tuple(key for key in self._keys_at(registry) if not (self.scoped and _is_scope(key)))
+
+    def parts_of(self, registry: str) -> tuple[str, ...]:
+        """Return the keys in ``auths`` that stand for single repositories of the registry, or namespaces."""
+        return tuple(key for key in self._keys_at(registry) if self.scoped and _is_scope(key))
+
+    def _keys_at(self, registry: str) -> list[str]:
+        names = {_host(key) for key in profile_for(registry).keys(registry)}
+        return [key for key in self.auths if _host(key) in names]
 
 
 def value_of(document: Mapping[str, Any], name: str) -> Any:

@@ -1,19 +1,21 @@
-"""Docker's credential helpers: programs ``docker-credential-NAME`` that are asked for a registry's credential.
+"""Docker's credential helpers: programs ``docker-credential-NAME`` that keep registries' credentials.
 
-The protocol: run with ``get``, the server's name on stdin, JSON ``{"ServerURL", "Username", "Secret"}`` on stdout; on
-failure status 1 and the message on stdout. A helper may hang, print without end, or print the secret where a message
-should be; none of that may stop a run for longer than `TIMEOUT` seconds, fill the memory, or reach a log.
+The protocol: run with ``get`` or ``erase``, the server's name on stdin, or with ``store``, JSON ``{"ServerURL",
+"Username", "Secret"}`` on stdin; ``get`` has the same JSON on stdout; on failure status 1 and the message on stdout. A
+helper may hang, print without end, or print the secret where a message should be; none of that may stop a run for
+longer than `TIMEOUT` seconds, fill the memory, or reach a log.
 """
 
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import re
 import shutil
 import signal
 import threading
-from typing import IO, TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, Final, Literal
 
 from manifestctl.errors import DeniedError, DocumentError, InputError
 from manifestctl.files import reason
@@ -35,13 +37,33 @@ OUTPUT_LIMIT = 256 * 1024
 PREFIX = "docker-credential-"
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+# So many characters of a secret would tell something of it.
+_TELLING = 8
 _SLICE = 0.05
 # A daemon that the helper started may hold its stdout open; what the helper said is there already.
 _GRACE = 1.0
 _NOT_FOUND = "credentials not found"
+# What helpers say that make credentials themselves: ecr-login, acr-env.
+_NOT_IMPLEMENTED = "not implemented"
 _TOKEN_USER = "<token>"  # noqa: S105 - the name that stands for one
 # A JSON web token, or another base64 of JSON.
 _TOKEN_LIKE = re.compile(r"eyJ[A-Za-z0-9+/=._-]+")
+
+_Verb = Literal["get", "store", "erase"]
+_FAILED: Final[dict[_Verb, tuple[str, str]]] = {
+    "get": (
+        "no credentials for {}",
+        "Repair it or log in again with the tool that it belongs to, or take it out of that file.",
+    ),
+    "store": (
+        "the credentials for {} cannot be stored",
+        "Repair it; or take it out of that file, which then stores them itself; or pass --authfile FILE.",
+    ),
+    "erase": (
+        "the credentials for {} cannot be erased",
+        "Repair it, or erase them with the tool that it belongs to.",
+    ),
+}
 
 
 class HelperSource:
@@ -69,19 +91,37 @@ def ask(helper: NamedHelper, runtime: Runtime) -> Credential | None:
     Raises `InputError` for a name that is none, `DeniedError` for a helper that is not installed, fails, takes too
     long, or answers with something else than a credential.
     """
-    if not _NAME.fullmatch(helper.program):
-        raise InputError(
-            f"{helper.source} names '{escape(helper.program, 100)}', which is not the name of a credential helper",
-            hint=f"It must be what follows '{PREFIX}' in the program's name.",
-        )
-    output = _Run(helper, runtime).output()
-    text = output.stdout.decode("utf-8", "replace").strip()
+    output = _Run(helper, runtime, "get").output(helper.server)
     if output.status != 0:
-        if text.lower().startswith(_NOT_FOUND):
+        if output.text.lower().startswith(_NOT_FOUND):
             return None
-        said = _quotable(text) or _quotable(output.stderr.decode("utf-8", "replace")) or f"status {output.status}"
-        raise _failed(helper, said)
-    return _credential(output.stdout, text, helper)
+        raise _failed(helper, "get", _said(output))
+    return _credential(output.stdout, output.text, helper)
+
+
+def store(helper: NamedHelper, username: str, secret: str, runtime: Runtime) -> bool:
+    """Give a helper a user and a secret to keep; False if it keeps none because it makes its own.
+
+    Raises as `ask` does.
+    """
+    given = {"ServerURL": helper.server, "Username": username, "Secret": secret}
+    output = _Run(helper, runtime, "store").output(json.dumps(given))
+    if output.status == 0:
+        return True
+    if output.text.lower() == _NOT_IMPLEMENTED:
+        return False
+    said = _said(output)
+    raise _failed(helper, "store", f"status {output.status}" if _shows(said, secret) else said)
+
+
+def erase(helper: NamedHelper, runtime: Runtime) -> bool:
+    """Let a helper forget its server; False if it says that it had nothing. Raises as `ask` does."""
+    output = _Run(helper, runtime, "erase").output(helper.server)
+    if output.status == 0:
+        return True
+    if output.text.lower().startswith((_NOT_FOUND, _NOT_IMPLEMENTED)):
+        return False
+    raise _failed(helper, "erase", _said(output))
 
 
 def _credential(raw: bytes, text: str, helper: NamedHelper) -> Credential | None:
@@ -92,16 +132,26 @@ def _credential(raw: bytes, text: str, helper: NamedHelper) -> Credential | None
         said = f"its answer is not JSON ({len(raw)} bytes)"
         # One word may be a bare secret; a sentence is a message.
         line = _quotable(text) if " " in text else ""
-        raise _failed(helper, f"{said}: {line}" if line else said) from None
+        raise _failed(helper, "get", f"{said}: {line}" if line else said) from None
     fields = document if isinstance(document, dict) else {}
     username, secret = value_of(fields, "Username"), value_of(fields, "Secret")
     if not isinstance(username, str) or not isinstance(secret, str):
-        raise _failed(helper, "its answer has no Username and Secret")
+        raise _failed(helper, "get", "its answer has no Username and Secret")
     source = f"{PREFIX}{helper.program} ({helper.source})"
     if username == _TOKEN_USER:
         return Credential(source, identity_token=secret) if secret else None
     credential = Credential(source, username, secret)
     return None if credential.anonymous else credential
+
+
+def _said(output: _Output) -> str:
+    return _quotable(output.text) or _quotable(output.stderr.decode("utf-8", "replace")) or f"status {output.status}"
+
+
+def _shows(said: str, secret: str) -> bool:
+    """Tell whether what a helper said repeats a part of a secret, wherever it is cut off."""
+    parts = (said[start : start + _TELLING] for start in range(max(1, len(said) - _TELLING + 1)))
+    return any(part in secret for part in parts) or any(line in said for line in secret.splitlines() if line)
 
 
 def _quotable(text: str) -> str:
@@ -112,11 +162,10 @@ def _quotable(text: str) -> str:
     return outside(_TOKEN_LIKE.sub("…", line), 300)
 
 
-def _failed(helper: NamedHelper, why: str) -> DeniedError:
-    return DeniedError(
-        f"no credentials for {escape(helper.server, 200)}: {PREFIX}{helper.program} failed: {why} ({helper.source})",
-        hint="Repair it or log in again with the tool that it belongs to, or take it out of that file.",
-    )
+def _failed(helper: NamedHelper, verb: _Verb, why: str) -> DeniedError:
+    what, hint = _FAILED[verb]
+    begin = what.format(escape(helper.server, 200))
+    return DeniedError(f"{begin}: {PREFIX}{helper.program} failed: {why} ({helper.source})", hint=hint)
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +173,10 @@ class _Output:
     status: int
     stdout: bytes
     stderr: bytes
+
+    @property
+    def text(self) -> str:
+        return self.stdout.decode("utf-8", "replace").strip()
 
 
 class _Drain(threading.Thread):
@@ -145,23 +198,37 @@ class _Drain(threading.Thread):
                     return
 
 
+class _Feed(threading.Thread):
+    """Writes to a pipe and closes it, so that we never wait for a helper that does not read."""
+
+    def __init__(self, pipe: IO[bytes], data: bytes) -> None:
+        super().__init__(daemon=True)
+        self._pipe = pipe
+        self._data = data
+        self.start()
+
+    def run(self) -> None:
+        # It may have ended without reading.
+        with contextlib.suppress(OSError), self._pipe as pipe:
+            pipe.write(self._data)
+
+
 class _Run:
     """One run of a helper, in a process group of its own, so that it can be ended with all that it started."""
 
-    def __init__(self, helper: NamedHelper, runtime: Runtime) -> None:
+    def __init__(self, helper: NamedHelper, runtime: Runtime, verb: _Verb) -> None:
         self._helper = helper
         self._runtime = runtime
+        self._verb = verb
 
-    def output(self) -> _Output:
+    def output(self, given: str) -> _Output:
         process = self._start(self._find())
         assert process.stdin  # noqa: S101 - for mypy, as those below: all three are pipes
         assert process.stdout  # noqa: S101
         assert process.stderr  # noqa: S101
         stdout, stderr = _Drain(process.stdout), _Drain(process.stderr)
         try:
-            # It may have ended without reading.
-            with contextlib.suppress(OSError), process.stdin as pipe:
-                pipe.write(self._helper.server.encode())
+            _Feed(process.stdin, given.encode())
             status = self._wait(process, stdout)
             if status != 0:
                 stderr.join(_GRACE)
@@ -171,11 +238,17 @@ class _Run:
                 _kill(process)
 
     def _find(self) -> str:
+        if not _NAME.fullmatch(self._helper.program):
+            named = escape(self._helper.program, 100)
+            raise InputError(
+                f"{self._helper.source} names '{named}', which is not the name of a credential helper",
+                hint=f"It must be what follows '{PREFIX}' in the program's name.",
+            )
         program = PREFIX + self._helper.program
         # A helper in the current directory is not what the user installed.
         found = shutil.which(program, path=self._runtime.environ.get("PATH", os.defpath))
         if found is None or not os.path.isabs(found):  # noqa: PTH117 - which() gives text
-            raise _failed(self._helper, "it is not installed where PATH finds it")
+            raise self._failed("it is not installed where PATH finds it")
         return found
 
     def _start(self, program: str) -> subprocess.Popen[bytes]:
@@ -184,7 +257,7 @@ class _Run:
         pipe = subprocess.PIPE
         try:
             return subprocess.Popen(  # noqa: S603 - the user's own configuration names it
-                [program, "get"],
+                [program, self._verb],
                 stdin=pipe,
                 stdout=pipe,
                 stderr=pipe,
@@ -192,7 +265,10 @@ class _Run:
                 start_new_session=True,
             )
         except OSError as error:
-            raise _failed(self._helper, f"it cannot be started: {reason(error)}") from error
+            raise self._failed(f"it cannot be started: {reason(error)}") from error
+
+    def _failed(self, why: str) -> DeniedError:
+        return _failed(self._helper, self._verb, why)
 
     def _wait(self, process: subprocess.Popen[bytes], stdout: _Drain) -> int:
         import subprocess
@@ -201,14 +277,14 @@ class _Run:
         while True:
             stdout.join(_SLICE)
             if stdout.overflow:
-                raise _failed(self._helper, f"it wrote more than {OUTPUT_LIMIT} bytes")
+                raise self._failed(f"it wrote more than {OUTPUT_LIMIT} bytes")
             with contextlib.suppress(subprocess.TimeoutExpired):
                 status = process.wait(_SLICE)
                 stdout.join(_GRACE)
                 return status
             self._runtime.cancel.check()
             if self._runtime.monotonic() >= deadline:
-                raise _failed(self._helper, f"it did not answer within {TIMEOUT:.0f} seconds")
+                raise self._failed(f"it did not answer within {TIMEOUT:.0f} seconds")
 
 
 def _kill(process: subprocess.Popen[bytes]) -> None:

@@ -91,7 +91,7 @@ class Chain:
 
     def __init__(self, sources: Iterable[CredentialSource]) -> None:
         """Keep the sources; none is asked yet."""
-        self._sources = tuple(sources)
+        self.sources = tuple(sources)
         self._lock = threading.Lock()
         self._slots: dict[tuple[str, str], _Slot] = {}
 
@@ -124,7 +124,7 @@ class Chain:
             return self._slots.setdefault((registry, repository), _Slot())
 
     def _ask(self, registry: str, repository: str, first: int) -> _Answer:
-        for place, source in enumerate(self._sources[first:], first):
+        for place, source in enumerate(self.sources[first:], first):
             try:
                 credential = source.credential(registry, repository)
             except ManifestctlError as error:
@@ -136,7 +136,7 @@ class Chain:
     def _replace(self, registry: str, repository: str, rejected: Credential, old: _Answer, *, worked: bool) -> _Answer:
         if worked or not old.renewed:
             try:
-                fresh = self._sources[old.place].renew(registry, repository, rejected)
+                fresh = self.sources[old.place].renew(registry, repository, rejected)
             except ManifestctlError as error:
                 return _Answer(error=error)
             if fresh is not None and fresh != rejected:

@@ -35,8 +35,9 @@ if TYPE_CHECKING:
     from manifestctl.transport.credential_files import NamedHelper
     from manifestctl.transport.credentials import Credential, CredentialSource
 
-_AUTH_CONFIG = "DOCKER_AUTH_CONFIG"
-_AUTH_FILE = "REGISTRY_AUTH_FILE"
+# The variables that hold, and name, a credential file.
+AUTH_CONFIG = "DOCKER_AUTH_CONFIG"
+AUTH_FILE = "REGISTRY_AUTH_FILE"
 _CREDENTIAL_FILE = "credential file"
 
 
@@ -46,23 +47,30 @@ def file_sources(runtime: Runtime, authfile: Path | None = None) -> tuple[Creden
         return (FileSource(partial(_read, authfile, "--authfile", required=True, scoped=True), runtime),)
     environ = runtime.environ
     reads: list[Callable[[], CredentialFile | None]] = []
-    if environ.get(_AUTH_CONFIG):
+    if environ.get(AUTH_CONFIG):
         reads.append(partial(_read_variable, runtime))
     base = home(environ)
-    docker = Path(environ["DOCKER_CONFIG"]) if environ.get("DOCKER_CONFIG") else base and base / ".docker"
+    docker = docker_file(environ)
     if docker is not None:
-        reads.append(partial(_read, docker / "config.json", _CREDENTIAL_FILE))
-    if environ.get(_AUTH_FILE):
+        reads.append(partial(_read, docker, _CREDENTIAL_FILE))
+    if environ.get(AUTH_FILE):
         reads.append(partial(_read_auth_file, runtime))
-    podman = _podman_files(environ, base)
-    reads += [partial(_read, path, _CREDENTIAL_FILE, scoped=True) for path in podman]
+    reads += [partial(_read, path, _CREDENTIAL_FILE, scoped=True) for path in podman_files(environ)]
     if base is not None:
         reads.append(partial(_read, base / ".dockercfg", _CREDENTIAL_FILE, bare=True))
     return tuple(FileSource(read, runtime) for read in reads)
 
 
-def _podman_files(environ: Mapping[str, str], base: Path | None) -> list[Path]:
-    own = environ.get("XDG_CONFIG_HOME")
+def docker_file(environ: Mapping[str, str]) -> Path | None:
+    """Return where Docker's ``config.json`` is, whether it exists or not; None if the user has no home."""
+    base = home(environ)
+    directory = Path(environ["DOCKER_CONFIG"]) if environ.get("DOCKER_CONFIG") else base and base / ".docker"
+    return directory and directory / "config.json"
+
+
+def podman_files(environ: Mapping[str, str]) -> list[Path]:
+    """Return where Podman's ``auth.json`` may be, in the order in which it looks."""
+    base, own = home(environ), environ.get("XDG_CONFIG_HOME")
     directories = [
         Path(environ["XDG_RUNTIME_DIR"]) if environ.get("XDG_RUNTIME_DIR") else None,
         Path(own) if own else base and base / ".config",
@@ -139,18 +147,18 @@ def _exists(path: Path) -> bool:
 
 
 def _read_auth_file(runtime: Runtime) -> CredentialFile | None:
-    path = Path(runtime.environ[_AUTH_FILE])
-    file = _read(path, _AUTH_FILE, scoped=True)
+    path = Path(runtime.environ[AUTH_FILE])
+    file = _read(path, AUTH_FILE, scoped=True)
     if file is None:
-        runtime.observe(Warned(f"{_AUTH_FILE} names {escape(str(path))}, which does not exist"))
+        runtime.observe(Warned(f"{AUTH_FILE} names {escape(str(path))}, which does not exist"))
     return file
 
 
 def _read_variable(runtime: Runtime) -> CredentialFile | None:
     """Read ``DOCKER_AUTH_CONFIG``, in which Docker allows ``auths`` with ``auth`` and nothing else."""
     try:
-        raw = runtime.environ[_AUTH_CONFIG].encode("utf-8", "surrogateescape")
-        file = CredentialFile.parse(raw, _AUTH_CONFIG, closed=True)
+        raw = runtime.environ[AUTH_CONFIG].encode("utf-8", "surrogateescape")
+        file = CredentialFile.parse(raw, AUTH_CONFIG, closed=True)
         for key, entry in file.auths.items():
             _check_entry(key, entry)
     except InputError as error:
@@ -160,7 +168,7 @@ def _read_variable(runtime: Runtime) -> CredentialFile | None:
 
 
 def _check_entry(key: str, entry: object) -> None:
-    where = f"{_AUTH_CONFIG}: auths['{escape(key, 200)}']"
+    where = f"{AUTH_CONFIG}: auths['{escape(key, 200)}']"
     auth = entry.get("auth") if isinstance(entry, dict) and len(entry) == 1 else None
     if not isinstance(auth, str) or not auth:
         raise InputError(f"{where} must hold 'auth' and nothing else")

@@ -20,8 +20,10 @@ from manifestctl.errors import (
     NotFoundError,
     UnreachableError,
 )
+from manifestctl.model.permission import Denial
 from manifestctl.text import outside
 from manifestctl.transport.credentials import ANONYMOUS
+from manifestctl.transport.known_answers import known_error, log_in, overload, read_only, refused
 
 if TYPE_CHECKING:
     import httpx
@@ -34,11 +36,16 @@ TRANSIENT = frozenset({408, 429, 500, 502, 503, 504, 507, 522, 523, 524})
 """Statuses that may be different a moment later."""
 _TRANSIENT_CODES = frozenset({"TOOMANYREQUESTS", "UNAVAILABLE", "BLOB_UPLOAD_INVALID"})
 _ABSENT_CODES = frozenset({"MANIFEST_BLOB_UNKNOWN", "BLOB_UNKNOWN"})
+# Those that a registry of Amazon's stands on. What another one names is no advice to follow.
+_STATED_SERVICES = frozenset({"ecr", "ecr-public", "sts", "s3", "kms"})
 _UNKNOWN_CODES = frozenset({"NAME_UNKNOWN", "MANIFEST_UNKNOWN", "BLOB_UNKNOWN"})
 _DIGEST = re.compile(r"sha(?:256|384|512):[0-9a-f]{64,128}")
 # As words of a sentence; a part of a repository's name does not count.
 _IMMUTABLE = re.compile(r"(?<![\w/.-])(?:immutable|immutability)(?![\w/-])|cannot be overwritten")
-_QUOTA = re.compile(r"(?<![\w/.-])quotas?(?![\w/-])|limitexceeded|(?<!rate )(?<!request )(?<!requests )limit exceeded")
+_QUOTA = re.compile(
+    r"(?<![\w/.-])quotas?(?![\w/-])|limitexceeded|(?<!rate )(?<!request )(?<!requests )limit exceeded"
+    r"|exceeded a service limit"
+)
 # A quota of requests in a time is over when the time is.
 _RATE = re.compile(r"\brate\b|\brequests\b|\bper (?:second|minute|hour|day)\b")
 _TLS_WANTED = re.compile(r"http request (?:was sent )?to (?:an )?https (?:server|port)")
@@ -53,12 +60,17 @@ _NOT_VALID_NOW, _OTHER_NAME = frozenset({9, 10}), frozenset({62, 64})
 
 def registry_errors(body: bytes) -> list[tuple[str, str]]:
     """Return the (code, message) pairs of an error body, redacted and escaped; empty if it has none."""
+    return [(outside(code, 80), outside(message, 1024)) for code, message in _errors(body)]
+
+
+def _errors(body: bytes) -> list[tuple[str, str]]:
+    """Return the (code, message) pairs as they came: to look into, not to show."""
     try:
         errors = json.loads(body).get("errors") or []
         pairs = [(error.get("code"), error.get("message") or error.get("detail") or "") for error in errors]
     except (ValueError, AttributeError, TypeError, RecursionError):
         return []
-    return [(outside(str(code or ""), 80), outside(str(message), 1024)) for code, message in pairs]
+    return [(str(code or ""), str(message)) for code, message in pairs]
 
 
 def answer(response: Response) -> str:
@@ -83,17 +95,20 @@ def failure(
     """
     status = response.status
     codes = {code.upper() for code, _ in registry_errors(response.body)}
-    text = response.body[:4096].decode("utf-8", "replace").lower()
+    text = response.body.decode("utf-8", "replace")
+    # In JSON an apostrophe or a slash may be written as an escape.
+    said = "\n".join(message for _, message in _errors(response.body)) or text
     message = f"{doing} failed: {_who(response)} said {answer(response)}{_as_whom(response)}"
-    conflict = _conflict(status, text, message) if writing else None
-    if conflict is not None:
-        return conflict
-    if writing and codes & _ABSENT_CODES:
-        return MissingContentError(message, digests=frozenset(_DIGEST.findall(text)))
+    found = _denial(said, message) or known_error(response, said, message, writing=writing)
+    text = text[:4096].lower()
+    if found is None and writing:
+        found = _conflict(status, text, message) or _missing(codes, response.body, message)
+    if found is not None:
+        return found
     if _is_transient(status, codes, text):
         return UnreachableError(
             message,
-            hint=_overload_hint(status, response.credentials),
+            hint=overload(response) if status == 429 else "The registry is failing; running again later is safe.",
             transient=True,
             retry_after=retry_after,
             outcome_unknown=writing and status >= 500,
@@ -103,6 +118,20 @@ def failure(
     if status == 404 or codes & _UNKNOWN_CODES:
         return NotFoundError(message, repository_unknown="NAME_UNKNOWN" in codes)
     return _other(response, text, message)
+
+
+def _denial(said: str, message: str) -> DeniedError | None:
+    denial = Denial.parse(said)
+    if denial is None or denial.service not in _STATED_SERVICES:
+        return None
+    return DeniedError(message, hint=denial.hint, statement=denial.statement)
+
+
+def _missing(codes: set[str], body: bytes, message: str) -> MissingContentError | None:
+    if not codes & _ABSENT_CODES:
+        return None
+    digests = frozenset(_DIGEST.findall(body.decode("utf-8", "replace").lower()))
+    return MissingContentError(message, hint=_MISSING_HINT, digests=digests)
 
 
 def _who(response: Response) -> str:
@@ -134,6 +163,8 @@ def _is_transient(status: int, codes: set[str], text: str) -> bool:
 def _other(response: Response, text: str, message: str) -> ManifestctlError:
     if _QUOTA.search(text):
         return DeniedError(message, hint=_QUOTA_HINT)
+    if read_only(response) and not _is_html(response):
+        return DeniedError(message, hint=_READ_ONLY_HINT)
     if _TLS_WANTED.search(text):
         return UnreachableError(message, hint="The registry speaks TLS on this port; pass --tls HOST for it.")
     if _is_html(response):
@@ -146,20 +177,18 @@ def _other(response: Response, text: str, message: str) -> ManifestctlError:
 
 
 _QUOTA_HINT = "A quota or limit of the registry is reached; trying again will not help."
+_MISSING_HINT = (
+    "What it names is not in this repository: push that first (attestations count too); 'create --copy' brings it."
+)
+_READ_ONLY_HINT = (
+    "This registry does not accept writes: it is read-only, a mirror or a pull-through cache. Push to the registry "
+    "behind it."
+)
 _HTML_HINT = "A proxy or another web server answered; check the host and the proxy variables."
 
 
 def _is_html(response: Response) -> bool:
     return "html" in response.headers.get("content-type", "").lower() or response.body.lstrip()[:1] == b"<"
-
-
-def _overload_hint(status: int, credentials: str) -> str:
-    if status == 429:
-        anonymous = credentials in ("", ANONYMOUS.source)
-        return "The registry limits requests; wait a little" + (
-            ", or log in: limits are higher then." if anonymous else "."
-        )
-    return "The registry is failing; running again later is safe."
 
 
 def _denied_hint(response: Response, text: str) -> str:
@@ -171,12 +200,7 @@ def _denied_hint(response: Response, text: str) -> str:
         return (
             "That host, not the registry, refused; it is never sent the registry's credentials. Running again is safe."
         )
-    if response.credentials in ("", ANONYMOUS.source):
-        return (
-            "No credentials were found for this registry; log in with 'docker login' or 'podman login', "
-            "or pass --authfile."
-        )
-    return "The credentials were refused or lack this permission; log in again, or use an account that has it."
+    return log_in(response) if response.credentials in ("", ANONYMOUS.source) else refused(response)
 
 
 def network_failure(error: httpx.TransportError, doing: str, url: httpx.URL, *, writing: bool) -> UnreachableError:

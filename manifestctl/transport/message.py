@@ -52,6 +52,7 @@ class Response:
 
     ``body`` is cut at the request's limit, and ``truncated`` is true then. A ``location`` header is an absolute URL.
     ``away`` is the host that answered, if a redirect or a URL of the registry's led to another host than its own.
+    ``request`` is what was asked, if it was asked of a ``registry`` (``host[:port]``) and not of its token service.
     """
 
     status: int
@@ -60,6 +61,8 @@ class Response:
     credentials: str = ""
     truncated: bool = False
     away: str = ""
+    request: Request | None = field(default=None, repr=False, compare=False)
+    registry: str = field(default="", compare=False)
 
     @property
     def ok(self) -> bool:

@@ -52,7 +52,10 @@ class Profile:
     - ``head_blob_reliable``: if not, 401 and 403 for HEAD of a blob say nothing; GET decides.
     - ``tags_page``: see `TAGS_PAGE`.
     - ``tags_per_image``: the most tags that one image may have; None if there is no such limit.
+    - ``layer_limit``, ``manifest_limit``: the most bytes of a layer and of a manifest; None if no limit is known.
     - ``manifest_pacing``, ``blob_pacing``: for manifest PUTs, and for the PUTs that end a blob's upload.
+    - ``amazon``: AWS credentials open it.
+    - ``repository_lag``: seconds in which a repository that was just made may not be there yet; 0 where none need be.
     """
 
     name: str = ""
@@ -68,8 +71,12 @@ class Profile:
     head_blob_reliable: bool = True
     tags_page: int = TAGS_PAGE
     tags_per_image: int | None = None
+    layer_limit: int | None = None
+    manifest_limit: int | None = None
     manifest_pacing: Pacing | None = None
     blob_pacing: Pacing | None = None
+    amazon: bool = False
+    repository_lag: float = 0.0
 
     def host(self, registry: str) -> str:
         """Return the host to connect to for the registry of a reference."""
@@ -93,11 +100,19 @@ _HUB = Profile(
 
 _GHCR = Profile(name="GitHub Container Registry", challenge=KnownChallenge("https://ghcr.io/token", "ghcr.io"))
 
-# AWS's service quotas: PutImage and CompleteLayerUpload 10 a second. 8 with a burst of 2 keeps to 10 in any second.
-_ECR_PACE = Pacing(rate=8.0, burst=2)
+# AWS's service quotas: PutImage and CompleteLayerUpload 10 a second, as a bucket of that size.
+_ECR_PACE = Pacing(rate=8.0, burst=10)
+
+# "Eventual consistency" after CreateRepository, as its users report it (aws/aws-cli#2675).
+_ECR_LAG = 10.0
 
 # AWS's service quotas: tags per image, of both kinds of repository; it cannot be raised.
 _ECR_TAGS = 1000
+
+# So many parts of 10 MiB; fixed as well.
+_ECR_PUBLIC_LAYER = 10_000 * 1024 * 1024
+_ECR_LAYER = 52_000 * 1024 * 1024
+_ECR_MANIFEST = 4_194_304
 
 
 def _ecr_public(challenge: KnownChallenge | None) -> Profile:
@@ -116,8 +131,12 @@ def _ecr_public(challenge: KnownChallenge | None) -> Profile:
         # An anonymous token gets 401 for HEAD where GET works (aws/containers-roadmap#2671).
         head_blob_reliable=False,
         tags_per_image=_ECR_TAGS,
+        layer_limit=_ECR_PUBLIC_LAYER,
+        manifest_limit=_ECR_MANIFEST,
         manifest_pacing=_ECR_PACE,
         blob_pacing=_ECR_PACE,
+        amazon=True,
+        repository_lag=_ECR_LAG,
     )
 
 
@@ -125,16 +144,20 @@ def _ecr_public(challenge: KnownChallenge | None) -> Profile:
 _ECR_PRIVATE = Profile(
     name="Amazon ECR",
     basic_only=True,
-    # A token older than twelve hours is answered 403 DENIED without a challenge.
-    bad_token_statuses=frozenset({403}),
+    # A token older than twelve hours is answered 403 DENIED without a challenge, HEAD with a bare 400 or 403.
+    bad_token_statuses=frozenset({400, 403}),
     tags_per_image=_ECR_TAGS,
+    layer_limit=_ECR_LAYER,
+    manifest_limit=_ECR_MANIFEST,
     # Completing layers may go at 100 a second, which is not reached.
     manifest_pacing=_ECR_PACE,
+    amazon=True,
+    repository_lag=_ECR_LAG,
 )
 
 # The hosts that AWS's own credential helper recognises.
 _PRIVATE_ECR_HOST = re.compile(
-    r"(?P<account>\d{12})\.dkr[.-]ecr(?:-fips)?\.(?P<region>[a-zA-Z0-9][a-zA-Z0-9_-]*)\."
+    r"(?P<account>\d{12})\.dkr(?P<stack>[.-])ecr(?P<fips>-fips)?\.(?P<region>[a-zA-Z0-9][a-zA-Z0-9_-]*)\."
     r"(?:amazonaws\.(?:com(?:\.cn)?|eu)|on\.(?:aws|amazonwebservices\.com\.cn)|sc2s\.sgov\.gov|c2s\.ic\.gov"
     r"|cloud\.adc-e\.uk|csp\.hci\.ic\.gov)",
     re.ASCII,
@@ -144,15 +167,36 @@ _PRIVATE_ECR_HOST = re.compile(
 _ARTIFACT_REGISTRY = Profile(name="Google Artifact Registry", streamed_uploads=False)
 _ARTIFACT_REGISTRY_HOST = re.compile(r"(?:[a-z0-9-]+\.)?gcr\.io|[a-z0-9-]+-docker\.pkg\.dev", re.ASCII)
 
+ECR_PUBLIC_HOSTS = ("public.ecr.aws", "ecr-public.aws.com")
+"""The hosts of ECR Public; the second is its dual-stack name."""
+
 _BY_HOST = {
     DOCKER_HUB: _HUB,
     "index.docker.io": _HUB,
     "registry-1.docker.io": _HUB,
     "ghcr.io": _GHCR,
-    "public.ecr.aws": _ecr_public(KnownChallenge("https://public.ecr.aws/token/", "public.ecr.aws", scope="aws")),
-    # The dual-stack name of the same registry; which realm it names is not documented, so it is asked.
-    "ecr-public.aws.com": _ecr_public(None),
+    ECR_PUBLIC_HOSTS[0]: _ecr_public(KnownChallenge("https://public.ecr.aws/token/", "public.ecr.aws", scope="aws")),
+    # Which realm the dual-stack name names is not documented, so it is asked.
+    ECR_PUBLIC_HOSTS[1]: _ecr_public(None),
 }
+
+
+@dataclass(frozen=True, slots=True)
+class PrivateEcr:
+    """What the host name of a private ECR registry says."""
+
+    account: str
+    region: str
+    fips: bool
+    dual_stack: bool
+
+
+def private_ecr(host: str) -> PrivateEcr | None:
+    """Return what a host in lower case says if it is a private registry of Amazon ECR."""
+    found = _PRIVATE_ECR_HOST.fullmatch(host)
+    if found is None:
+        return None
+    return PrivateEcr(found["account"], found["region"], found["fips"] is not None, found["stack"] == "-")
 
 
 def profile_for(registry: str) -> Profile:
@@ -163,4 +207,4 @@ def profile_for(registry: str) -> Profile:
         return known
     if _ARTIFACT_REGISTRY_HOST.fullmatch(host):
         return _ARTIFACT_REGISTRY
-    return _ECR_PRIVATE if _PRIVATE_ECR_HOST.fullmatch(host) else SPECIFICATION
+    return _ECR_PRIVATE if private_ecr(host) is not None else SPECIFICATION

@@ -29,7 +29,13 @@ RESULTS = (
     "images-result",
     "inspect-result",
     "tags-result",
+    "repo-create-result",
+    "repo-describe-result",
+    "repo-catalog-result",
+    "doctor-result",
     "validate-result",
+    "login-result",
+    "logout-result",
     "schema-result",
 )
 """What this product itself writes as JSON: it has schemas too, but is not among the documents that are judged."""

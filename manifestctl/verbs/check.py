@@ -161,7 +161,8 @@ def _check_repository(request: CheckRequest, gathered: Gathered) -> None:
             repository = escape(request.target.store, 300)
             raise NotFoundError(
                 error.message,
-                hint=error.hint or f"Create the repository {repository} and push the images into it first.",
+                hint=f"{error.hint or f'Create the repository {repository}.'} Push the images into it first; those "
+                "elsewhere are brought by 'create --copy'.",
                 repository_unknown=True,
             )
 

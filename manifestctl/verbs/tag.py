@@ -195,7 +195,7 @@ def check_quota(store: Store, tags: Iterable[str], digests: Mapping[str, object]
     if count > most:
         raise InputError(
             f"{count} tags for one image are more than the {most} that it may have in {escape(store.name, 300)}",
-            hint="It is the registry's quota; delete tags that nobody uses, or give fewer.",
+            hint="It is the registry's quota of tags per image; delete tags that nobody uses, or give fewer.",
         )
 
 

@@ -165,7 +165,7 @@ def test_what_is_typed_wrong(name: str) -> None:
 @pytest.mark.parametrize(
     ("action", "which", "code"),
     [
-        (error(405, "UNSUPPORTED", "read-only"), {"method": "POST"}, 5),
+        (error(405, "UNSUPPORTED", "read-only"), {"method": "POST"}, 4),
         (error(403, "DENIED", "quota exceeded"), {"method": "POST"}, 4),
         (reset(), {"method": "PUT", "path": "/blobs/"}, 5),
         (status(500), {"method": "PUT", "path": "/blobs/"}, 5),

@@ -23,7 +23,7 @@ from manifestctl.cli.session import Session
 from manifestctl.errors import InterruptedRun, ManifestctlError
 from manifestctl.runtime import Cancel
 from tests.support import images
-from tests.support.running import LIMIT, ROOT, environment, run, run_process, start
+from tests.support.running import COMMAND_LINES, LIMIT, ROOT, environment, run, run_process, start
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -52,9 +52,9 @@ def test_help_lists_every_command_in_whole_words(arguments: list[str]) -> None:
     assert "Exit codes:" in ran.text
 
 
-@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize("command", COMMAND_LINES)
 def test_help_of_a_command(command: str) -> None:
-    ran = run(command, "--help")
+    ran = run(*command.split(), "--help")
     assert (ran.status, ran.err) == (0, "")
     assert f"Usage: manifestctl {command} " in ran.text
     if command != "completion":

@@ -94,6 +94,9 @@ def test_every_option_has_a_variable(layout: str) -> None:
         "ca_file": None,
         "client_cert": None,
         "authfile": None,
+        "aws": "perhaps",
+        "no_token_cache": "perhaps",
+        "profile": None,
     }
     assert {field.name for field in fields(Common)} == bad.keys()
     for name, value in bad.items():

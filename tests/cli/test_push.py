@@ -413,7 +413,7 @@ REGISTRIES: dict[str, tuple[Any, dict[str, Any], int, str]] = {
     "read-only": (
         error(405, "UNSUPPORTED", "read-only mode"),
         {"method": "POST"},
-        5,
+        4,
         '405 UNSUPPORTED "read-only mode"',
     ),
     "denied": (error(403, "DENIED", "no access"), {"method": "POST"}, 4, '403 DENIED "no access"'),

@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from jsonschema import Draft202012Validator, ValidationError
 
-from manifestctl.cli.app import COMMANDS
 from manifestctl.validation import KINDS, RESULTS, schema_title
-from tests.support.running import check_result, run
+from tests.support.running import COMMAND_LINES, check_result, run
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -38,7 +37,8 @@ def test_every_schema_that_is_shipped_can_be_printed() -> None:
 
 
 def test_every_command_that_prints_json_has_a_schema() -> None:
-    assert {f"{command}-result" for command in COMMANDS} - {"completion-result"} == set(RESULTS) - {"result"}
+    names = {f"{command.replace(' ', '-')}-result" for command in COMMAND_LINES}
+    assert names - {"completion-result"} == set(RESULTS) - {"result"}
 
 
 @pytest.mark.parametrize("kind", ["nope", "", "../schemas/oci-index", "oci-index\n", "x" * 5000])

@@ -13,6 +13,7 @@ from manifestctl.cli.app import COMMANDS
 from tests.support import images
 from tests.support.actions import status
 from tests.support.archives import legacy_save, saved, write_archive
+from tests.support.ecr_world import EcrWorld
 from tests.support.fake_engine import FakeEngine
 from tests.support.running import LIMIT, environment
 
@@ -124,7 +125,52 @@ def test_a_registry_needs_nothing_for_what_did_not_happen(tmp_path: Path, regist
     # Retries, layouts, credential helpers and certificates that nobody asked for.
     unused = {"tenacity", "manifestctl.stores.layout", "manifestctl.transport.credential_helpers"}
     assert modules & (NEVER | unused) == set()
+    assert {name for name in modules if name.startswith("manifestctl.aws.")} <= {"manifestctl.aws.settings"}
     assert ("jsonschema" in modules) == (command in ("create", "check"))
+
+
+def at_amazon(world: EcrWorld, host: str) -> tuple[str, str]:
+    """Lay out the images amd64 and arm64 in a repository of Amazon's each; returns both repositories."""
+    repositories = (
+        [f"{host}/acme/{name}" for name in ("web", "api")] if host == world.host else [f"{host}/web", f"{host}/api"]
+    )
+    for name, arch in (("web", "amd64"), ("api", "arm64")):
+        world.aws.add_repository(name)
+        world.aws.add_private_repository(name)
+        world.registry.put_image(f"acme/{name}", arch, f"linux/{arch}")
+        world.private_registry.put_image(name, arch, f"linux/{arch}")
+    return repositories[0], repositories[1]
+
+
+@pytest.mark.parametrize("private", [False, True], ids=["public", "private"])
+def test_amazons_registries_cost_one_call_and_then_none(tmp_path: Path, private: bool) -> None:
+    with EcrWorld(tmp_path) as world:
+        web, api = at_amazon(world, world.private_host if private else world.host)
+        given = ("create", f"{web}:1", ":amd64", f"{api}:arm64", "--copy", "--ca-file", str(world.ca_file))
+        cold = imported(tmp_path, *given, environ=world.environ)
+        assert cold & NEVER == {"boto3", "botocore"}
+        assert world.aws.operations == ["GetAuthorizationToken"]
+        warm = imported(tmp_path, *given, "--tag", "2", environ=world.environ)
+        assert warm & (NEVER | {"dateutil", "urllib3", "jmespath", "tenacity"}) == set()
+        assert world.aws.operations == ["GetAuthorizationToken"]
+        assert set((world.private_registry if private else world.registry).tags(web.partition("/")[2])) >= {"1", "2"}
+
+
+def test_nobody_at_amazons_registries_imports_no_boto3_if_aws_is_not_to_be_asked(tmp_path: Path) -> None:
+    with EcrWorld(tmp_path) as world:
+        web, _ = at_amazon(world, world.host)
+        given = ("inspect", f"{web}:amd64", "--no-aws", "--ca-file", str(world.ca_file))
+        modules = imported(tmp_path, *given, environ=world.environ)
+        assert modules & NEVER == set()
+        assert world.aws.count() == 0
+
+
+def test_a_command_line_that_is_wrong_asks_nobody(tmp_path: Path) -> None:
+    with EcrWorld(tmp_path) as world:
+        web, _ = at_amazon(world, world.host)
+        modules = imported(tmp_path, "create", f"{web}:1", "--from", ":x", expected=2, environ=world.environ)
+        assert modules & NEVER == set()
+        assert world.aws.count() == world.public.count() == 0
 
 
 IMAGE = images.image("linux/amd64")

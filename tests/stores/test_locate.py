@@ -155,13 +155,13 @@ def test_the_profile_decides_origin_and_pace(
     world = World()
     with opened(world) as stores:
         stores(at(name))
-        client = stores._client(name)
+        client = stores.client(name)
     assert client.origin == (origin or f"https://{name}")
     for pacer, rate in ((client.manifest_pacer, manifests), (client.blob_pacer, blobs)):
         assert (pacer is None) == (rate is None)
         if pacer is not None and rate is not None:
             world.slept.clear()
-            for _ in range(3):
+            for _ in range(11):
                 pacer.wait()
             assert world.slept == pytest.approx([1 / rate])
 

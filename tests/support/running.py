@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 from jsonschema import Draft202012Validator
 from referencing import Registry, Resource
 
+from manifestctl.cli.app import COMMANDS
 from manifestctl.cli.main import status
 from manifestctl.validation import RESULTS, schema_text
 from manifestctl.validation.schemas import BASE
@@ -32,6 +33,11 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).resolve().parents[2]
 LIMIT = 30.0
 """Seconds after which a process of a test is killed."""
+
+GROUPS = {"repo": ("create", "describe", "catalog")}
+"""Commands that have commands of their own."""
+COMMAND_LINES = [f"{name} {inner}".strip() for name in COMMANDS for inner in GROUPS.get(name, ("",))]
+"""Every command as it is written."""
 
 # What measures coverage in processes of their own is passed on.
 _PASSED_ON = ("PATH", "COV", "COVERAGE", "TMPDIR")

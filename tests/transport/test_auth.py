@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from manifestctl.errors import DeniedError, ManifestctlError, UnreachableError
+from manifestctl.model.descriptor import Descriptor
+from manifestctl.model.digest import Digest
 from manifestctl.transport.credentials import Chain, Credential
 from manifestctl.transport.message import Request
 from manifestctl.transport.profiles import KnownChallenge, Profile
@@ -25,7 +27,6 @@ from tests.support.reach import Known, Reach, reach
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from manifestctl.model.digest import Digest
     from tests.support.certificates import Certificates
     from tests.support.faults import Exchange
 
@@ -850,3 +851,52 @@ def test_not_every_credential_there_is_is_tried() -> None:
         reached.check_quiet(problem)
     assert isinstance(problem, DeniedError)
     assert len(auth.requests) == 8
+
+
+PRIVATE = Profile(basic_only=True, bad_token_statuses=frozenset({400, 403}))
+
+
+@pytest.mark.parametrize("code", [400, 403])
+def test_a_head_that_is_refused_without_a_word_renews_the_token(code: int) -> None:
+    source = Known(CI, fresh=[Credential("the helper", "ci", "next-pass-word")])
+    auth = BasicAuth("ci", "pass-word-of-ci")
+    with filled(auth) as registry, reach(registry, credentials=Chain([source]), profile=PRIVATE) as reached:
+        digest = read(reached, WEB)[0]
+        auth.password = "next-pass-word"
+        registry.faults.add(status(code), method="HEAD", path="/v2/", before_auth=True)
+        assert reached.store(WEB).resolve("1").digest == digest
+        assert source.rejected == [CI]
+        assert registry.count("GET") == 1
+
+
+def test_a_head_that_stays_refused_renews_the_token_once_however_many_there_are() -> None:
+    fresh = [Credential(f"renewed {number}", "ci", "pass-word-of-ci") for number in range(20)]
+    source = Known(CI, fresh=fresh)
+    blobs = [Descriptor("x/y", Digest.of(str(number).encode()), 1) for number in range(12)]
+    with filled(BasicAuth("ci", "pass-word-of-ci")) as registry:
+        with reach(registry, credentials=Chain([source]), profile=PRIVATE) as reached:
+            store = reached.store(WEB)
+            read(reached, WEB)
+            registry.faults.add(status(403), method="HEAD", path="/blobs/", times=FOREVER)
+            with ThreadPoolExecutor(6) as pool:
+                problems = list(pool.map(lambda blob: error_of(store.has, blob), blobs))
+        assert all(isinstance(problem, DeniedError) for problem in problems)
+        assert len(source.rejected) == 1
+
+
+def error_of(call: Callable[[Any], object], argument: object) -> ManifestctlError | None:
+    try:
+        call(argument)
+    except ManifestctlError as problem:
+        return problem
+    return None
+
+
+def test_that_another_source_is_used_is_said() -> None:
+    stale = Credential("yesterday's log-in", "ci", "stale-pass-word")
+    with filled(BasicAuth("ci", "pass-word-of-ci")) as registry, reach(registry, credentials=[stale, CI]) as reached:
+        read(reached, WEB)
+        assert reached.warnings == [
+            f"{registry.host} refused the credentials (yesterday's log-in); {CI.source} is used instead"
+        ]
+        reached.check_quiet(secrets=["stale-pass-word"])

@@ -10,9 +10,11 @@ from typing import Any
 import httpx
 import pytest
 
+from manifestctl.aws.tokens import Token
 from manifestctl.errors import (
     ConflictError,
     DeniedError,
+    DocumentError,
     ManifestctlError,
     MissingContentError,
     NotFoundError,
@@ -20,8 +22,11 @@ from manifestctl.errors import (
 )
 from manifestctl.transport.credentials import ANONYMOUS
 from manifestctl.transport.failures import TRANSIENT, answer, failure, network_failure, registry_errors
+from manifestctl.transport.known_answers import FROM_AWS
 from manifestctl.transport.message import Response
+from tests.support import known_errors as words
 from tests.support.actions import HOSTILE_TEXT, PROXY_PAGE
+from tests.support.known_errors import ROLE, WEB, no_policy, not_authorized, response
 
 DIGEST = "sha256:" + "ab" * 32
 OTHER = "sha256:" + "cd" * 32
@@ -99,7 +104,7 @@ def of(kind: type[ManifestctlError], **attributes: object) -> tuple[type[Manifes
 
 
 UNKNOWN_REPOSITORY = "The repository with name 'web' does not exist in the registry with id '1'"
-ECR_IMMUTABLE = "The image tag '1' already exists in the 'web' repository and cannot be overwritten because the repository is immutable."
+ECR_IMMUTABLE = words.IMMUTABLE
 ECR_MISSING = f"Images with digests '[{DIGEST}, {OTHER}]' required for pushing image into repository do not exist"
 ECR_DENIED = "User: arn:aws:iam::1:user/x is not authorized to perform: ecr-public:PutImage on resource: arn"
 
@@ -159,6 +164,16 @@ ECR_DENIED = "User: arn:aws:iam::1:user/x is not authorized to perform: ecr-publ
         (said(400, ("MANIFEST_INVALID", "manifest invalid")), True, of(UnreachableError, transient=False)),
         (said(405, ("UNSUPPORTED", "Invalid JSON syntax")), True, of(UnreachableError, transient=False)),
         (plain(413), True, of(UnreachableError, transient=False)),
+        (plain(405), True, of(UnreachableError, transient=False)),
+        (said(405, ("UNSUPPORTED", words.SCHEMA)), True, of(DocumentError)),
+        (said(405, ("UNSUPPORTED", words.TOO_LONG)), True, of(DeniedError)),
+        (said(400, ("UNSUPPORTED", 'Unsupported manifest type: "x"')), True, of(DocumentError)),
+        (said(429, ("LimitExceededException", words.LIMIT)), True, of(DeniedError)),
+        (said(400, ("X", "it would have exceeded a service limit")), True, of(DeniedError)),
+        (said(429, ("DENIED", "the maximum allowed number of images which is '1'")), True, of(DeniedError)),
+        (said(503, ("TAG_INVALID", words.IMMUTABLE)), True, of(ConflictError)),
+        (said(400, ("TAG_INVALID", words.IMMUTABLE)), False, of(UnreachableError, transient=False)),
+        (said(500, ("NAME_UNKNOWN", words.absent("web"))), True, of(NotFoundError, repository_unknown=True)),
         (plain(200, PROXY_PAGE, "text/html"), False, of(UnreachableError, transient=False)),
         (plain(307), False, of(UnreachableError, transient=False)),
     ],
@@ -179,7 +194,7 @@ def test_each_answer_has_its_error(
 @pytest.mark.parametrize(
     ("response", "hint"),
     [
-        (plain(401), "No credentials were found for this registry; log in"),
+        (plain(401), "No credentials were found for this registry; log in with 'manifestctl login'"),
         (plain(401, credentials=ANONYMOUS.source), "No credentials were found"),
         (plain(403, credentials="config.json"), "The credentials were refused or lack this permission"),
         (plain(403, PROXY_PAGE, "text/html", credentials="config.json"), "A proxy or another web server answered"),
@@ -223,6 +238,189 @@ def test_hostile_words_are_harmless(response: Response) -> None:
     assert message.isprintable()
     assert "##[" not in message
     assert len(message.splitlines()) == 1
+
+
+# Amazon's registries.
+
+PRIVATE = "123456789012.dkr.ecr.eu-west-1.amazonaws.com"
+PUT_IMAGE = "ecr-public:PutImage"
+
+
+def error_of(answered: Response, *, writing: bool = True) -> ManifestctlError:
+    return failure(answered, "writing r/web:1", writing=writing)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        json.dumps({"errors": [{"code": "DENIED", "message": not_authorized(PUT_IMAGE, WEB, no_policy(PUT_IMAGE))}]}),
+        # As Java's libraries may write it.
+        json.dumps({"errors": [{"code": "DENIED", "message": not_authorized(PUT_IMAGE, WEB, "")}]}).replace("/", "\\/"),
+        json.dumps({"errors": [{"code": "DENIED", "detail": not_authorized(PUT_IMAGE, WEB, "")}]}),
+        "denied: " + not_authorized(PUT_IMAGE, WEB, no_policy(PUT_IMAGE)),
+        f"<html><p>{not_authorized(PUT_IMAGE, WEB, '')}</p></html>",
+        f"<Error><Code>AccessDenied</Code><Message>{not_authorized(PUT_IMAGE, WEB, '')}</Message></Error>",
+    ],
+    ids=["JSON", "escaped slashes", "detail", "text", "HTML", "XML"],
+)
+@pytest.mark.parametrize("status", [400, 401, 403, 404, 405, 503])
+def test_a_missing_permission_is_named_whatever_it_is_wrapped_in(text: str, status: int) -> None:
+    error = error_of(response(status, body=text.encode()))
+    assert isinstance(error, DeniedError)
+    assert json.loads(error.statement) == {"Effect": "Allow", "Action": PUT_IMAGE, "Resource": WEB}
+    assert error.hint.startswith(f"{ROLE} lacks {PUT_IMAGE} on {WEB}")
+
+
+def test_a_resource_with_a_long_name_is_named_whole() -> None:
+    resource = f"arn:aws:ecr:eu-west-1:123456789012:repository/{'a/' * 900}web"
+    error = error_of(response(403, "DENIED", not_authorized("ecr:PutImage", resource, no_policy("ecr:PutImage"))))
+    assert isinstance(error, DeniedError)
+    assert json.loads(error.statement)["Resource"] == resource
+    assert len(error.message) < 1400
+
+
+def test_nothing_allows_what_is_forbidden() -> None:
+    error = error_of(
+        response(403, "DENIED", not_authorized(PUT_IMAGE, WEB, "with an explicit deny in a session policy"))
+    )
+    assert isinstance(error, DeniedError)
+    assert (error.statement, "a session policy forbids it explicitly" in error.hint) == ("", True)
+
+
+@pytest.mark.parametrize("action", ["iam:CreateAccessKey", "ec2:RunInstances", "lambda:InvokeFunction"])
+def test_a_registry_cannot_talk_anyone_into_other_permissions(action: str) -> None:
+    error = error_of(response(403, "DENIED", not_authorized(action, "*", no_policy(action))))
+    assert isinstance(error, DeniedError)
+    assert error.statement == ""
+    assert "{" not in error.hint
+
+
+def test_a_blob_behind_a_vpc_endpoint() -> None:
+    action, bucket = "s3:GetObject", "arn:aws:s3:::prod-eu-west-1-starport-layer-bucket/x"
+    text = not_authorized(action, bucket, "because no VPC endpoint policy allows the s3:GetObject action")
+    answered = Response(403, {}, f"<Error><Message>{text}</Message></Error>".encode(), away="bucket.example")
+    error = error_of(answered, writing=False)
+    assert isinstance(error, DeniedError)
+    assert "the policy of the VPC endpoint in between must allow it" in error.hint
+    assert json.loads(error.statement) == {"Effect": "Allow", "Principal": "*", "Action": action, "Resource": bucket}
+
+
+def test_all_missing_digests_are_read_however_many() -> None:
+    digests = [f"sha256:{number:064x}" for number in range(500)]
+    text = f"Images with digests '[{', '.join(digests)}]' required for pushing image into repository with name 'web'"
+    error = error_of(response(404, "MANIFEST_BLOB_UNKNOWN", text))
+    assert isinstance(error, MissingContentError)
+    assert error.digests == set(digests)
+    assert len(error.message) < 1400
+
+
+@pytest.mark.parametrize(
+    ("registry", "repository", "method", "hint"),
+    [
+        (
+            "public.ecr.aws",
+            "acme/web",
+            "PUT",
+            "'manifestctl repo create public.ecr.aws/acme/web', or pass --create-rep",
+        ),
+        ("public.ecr.aws", "acme/web", "GET", "'manifestctl repo create public.ecr.aws/acme/web'; if it should"),
+        (PRIVATE, "team/web", "PUT", f"'manifestctl repo create {PRIVATE}/team/web', or pass --create-repository"),
+        ("public.ecr.aws", "web", "PUT", "the registry's alias before the repository: public.ecr.aws/ALIAS/NAME"),
+        (PRIVATE, "web", "PUT", f"'manifestctl repo create {PRIVATE}/web'"),
+        ("public.ecr.aws", "public.ecr.aws/acme/web", "PUT", "at the beginning: public.ecr.aws/acme/web."),
+        (PRIVATE, f"{PRIVATE}/web", "PUT", f"The host {PRIVATE} stands inside the repository's name"),
+        (PRIVATE, "public.ecr.aws/acme/web", "PUT", "The host public.ecr.aws stands inside"),
+        (PRIVATE, "1.dkr.ecr.eu-west-1.example/web", "PUT", "The host 1.dkr.ecr.eu-west-1.example stands inside"),
+        (PRIVATE, "1.dkr-ecr.eu-west-1.on.example/web", "PUT", "stands inside"),
+        (PRIVATE, "docker.io/library/web", "PUT", f"'manifestctl repo create {PRIVATE}/docker.io/library/web'"),
+        ("mirror.example", "web", "PUT", "behind this registry is Amazon's"),
+        ("mirror.example", "mirror.example/web", "PUT", "The host mirror.example stands inside"),
+    ],
+)
+def test_a_repository_that_is_not_there(registry: str, repository: str, method: str, hint: str) -> None:
+    answered = response(
+        404, "NAME_UNKNOWN", words.absent("web"), registry=registry, repository=repository, method=method
+    )
+    error = error_of(answered)
+    assert isinstance(error, NotFoundError)
+    assert error.repository_unknown
+    assert hint in error.hint
+
+
+def test_a_repository_that_only_the_registry_names() -> None:
+    error = error_of(said(404, ("NAME_UNKNOWN", words.absent("team/web"))))
+    assert "'manifestctl repo create REGISTRY/team/web', or pass --create-repository" in error.hint
+
+
+@pytest.mark.parametrize(
+    ("source", "hint"),
+    [
+        ("config.json", "Log in again with 'manifestctl login public.ecr.aws', or take the stale log-in away"),
+        ("AWS credentials: environment variables", "A new token of AWS's was refused as well"),
+    ],
+)
+@pytest.mark.parametrize("text", ["Your Authorization Token is invalid.", "Your authorization token has expired. Re"])
+def test_a_token_that_is_refused(text: str, source: str, hint: str) -> None:
+    error = error_of(response(400, "DENIED", text, credentials=source))
+    assert isinstance(error, DeniedError)
+    assert hint in error.hint
+    assert f"(credentials: {source})" in error.message
+
+
+def test_tokens_of_aws_are_known_by_where_they_come_from() -> None:
+    source = Token("AWS", "x", "environment variables", 0, 0).credential(cached=True).source
+    assert source.startswith(FROM_AWS)
+
+
+@pytest.mark.parametrize(
+    ("registry", "credentials", "status", "hint"),
+    [
+        ("public.ecr.aws", "no credentials", 401, "No AWS credentials were found: set AWS_PROFILE"),
+        (PRIVATE, "", 403, "No AWS credentials were found: set AWS_PROFILE"),
+        ("public.ecr.aws", "config.json", 403, "'docker logout public.ecr.aws'"),
+        ("public.ecr.aws", "no credentials", 429, "give it AWS credentials"),
+        ("public.ecr.aws", "config.json", 429, "wait a little."),
+        ("registry.example", "no credentials", 401, "'manifestctl login', 'docker login' or 'podman login'"),
+        ("registry.example", "config.json", 403, "log in again, or use an account that has it"),
+        ("registry.example", "no credentials", 429, "or log in: limits are higher then"),
+    ],
+)
+def test_whose_credentials_are_wanted(registry: str, credentials: str, status: int, hint: str) -> None:
+    error = error_of(response(status, "X", "no", registry=registry, credentials=credentials), writing=False)
+    assert hint in error.hint
+    assert isinstance(error, UnreachableError if status == 429 else DeniedError)
+
+
+READ_ONLY = "it is read-only, a mirror or a pull-through cache"
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "read_only"),
+    [
+        ("POST", "blobs/uploads/", True),
+        ("POST", "blobs/uploads/?mount=x&from=y", True),
+        ("PUT", "manifests/1.4", True),
+        ("PATCH", "blobs/uploads/1", False),
+        ("PUT", "blobs/uploads/1?digest=x", False),
+        ("GET", "manifests/1.4", False),
+        ("DELETE", "manifests/1.4", False),
+    ],
+)
+def test_a_registry_that_takes_no_writes(method: str, path: str, read_only: bool) -> None:
+    text = "The operation is unsupported."
+    error = error_of(response(405, "UNSUPPORTED", text, method=method, path=path))
+    assert isinstance(error, DeniedError if read_only else UnreachableError)
+    assert (READ_ONLY in error.hint) is read_only
+    # A web server's page says nothing about a registry.
+    page = error_of(response(405, body=PROXY_PAGE, method=method, path=path))
+    assert isinstance(page, UnreachableError)
+    assert READ_ONLY not in error_of(response(403, "X", "", method=method, path=path)).hint
+
+
+@pytest.mark.parametrize("filler", ["the image tag '", "User: ", "repository with name '", "sha256:", "\\u0027"])
+def test_a_body_made_to_take_long_does_not(filler: str) -> None:
+    body = json.dumps({"errors": [{"code": "X", "message": filler * (60_000 // len(filler))}]}).encode()
+    assert error_of(response(400, body=body)).message
 
 
 URL = httpx.URL("https://registry.example:8443/v2/")

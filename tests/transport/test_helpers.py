@@ -9,16 +9,20 @@ import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from manifestctl.errors import DeniedError, InputError, InterruptedRun
 from manifestctl.transport import credential_helpers
 from manifestctl.transport.credential_files import NamedHelper
-from manifestctl.transport.credential_helpers import HelperSource, ask
+from manifestctl.transport.credential_helpers import HelperSource, ask, erase, store
 from manifestctl.transport.credentials import Chain, Credential
 from manifestctl.transport.docker_config import file_sources
 from tests.transport.runtimes import World
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="the helpers written here are shell scripts")
 
@@ -43,6 +47,12 @@ class Shelf:
 
     def ask(self, name: str = "test", server: str = SERVER) -> Credential | None:
         return ask(NamedHelper(name, server, "credsStore in FILE"), self.world.runtime)
+
+    def store(self, secret: str = SECRET, user: str = "ci") -> bool:
+        return store(NamedHelper("test", SERVER, "credsStore in FILE"), user, secret, self.world.runtime)
+
+    def erase(self) -> bool:
+        return erase(NamedHelper("test", SERVER, "credsStore in FILE"), self.world.runtime)
 
     def config(self, document: object) -> None:
         (self.root / ".docker").mkdir(exist_ok=True)
@@ -324,3 +334,102 @@ def test_a_helper_that_has_nothing_new_is_not_asked_for_ever(shelf: Shelf) -> No
     credential = source.credential(SERVER, "web")
     assert credential is not None
     assert source.renew(SERVER, "web", credential) is None
+
+
+# Storing and erasing.
+
+
+def test_store_is_given_the_credential_as_json(shelf: Shelf) -> None:
+    shelf.put(f'[ "$*" = store ] && cat > {shelf.root}/given')
+    secret = 'quote " backslash \\ line\nbreak é'
+    assert shelf.store(secret, "ü")
+    given = json.loads((shelf.root / "given").read_text())
+    assert given == {"ServerURL": SERVER, "Username": "ü", "Secret": secret}
+
+
+def test_erase_is_given_the_server(shelf: Shelf) -> None:
+    shelf.put(f'echo "$* $(cat)" > {shelf.root}/given')
+    assert shelf.erase()
+    assert (shelf.root / "given").read_text() == f"erase {SERVER}\n"
+
+
+@pytest.mark.parametrize("said", ["not implemented", "Not implemented\n"])
+def test_a_helper_that_makes_its_own_takes_none(shelf: Shelf, said: str) -> None:
+    shelf.put(f"cat > /dev/null; printf '{said}'; exit 1")
+    assert not shelf.store()
+    assert not shelf.erase()
+
+
+@pytest.mark.parametrize("said", ["credentials not found in native keychain", "Credentials not found"])
+def test_nothing_to_erase(shelf: Shelf, said: str) -> None:
+    shelf.put(f"echo '{said}'; exit 1")
+    assert not shelf.erase()
+
+
+STORE_FAILURES = {
+    "message": ("echo 'the keychain is locked'; exit 1", "failed: the keychain is locked ("),
+    "message on stderr": ("echo 'gpg: no key' >&2; exit 2", "failed: gpg: no key ("),
+    "no message": ("exit 7", "failed: status 7 ("),
+    "not found, of what is to be stored": ("echo 'credentials not found'; exit 1", "failed: credentials not found ("),
+    "endless": ("cat /dev/zero", "wrote more than"),
+    "binary": ("printf '\\377\\376'; exit 1", "docker-credential-test failed: "),
+}
+
+
+@pytest.mark.parametrize("case", STORE_FAILURES.values(), ids=STORE_FAILURES)
+def test_what_cannot_be_stored(shelf: Shelf, case: tuple[str, str]) -> None:
+    script, why = case
+    shelf.put(script)
+    with pytest.raises(DeniedError) as caught:
+        shelf.store()
+    assert caught.value.message.startswith(f"the credentials for {SERVER} cannot be stored: docker-credential-test ")
+    assert why in caught.value.message
+    assert "--authfile" in caught.value.hint
+
+
+def test_what_cannot_be_erased(shelf: Shelf) -> None:
+    shelf.put("echo 'the keychain is locked'; exit 1")
+    with pytest.raises(DeniedError, match="cannot be erased: docker-credential-test failed: the keychain") as caught:
+        shelf.erase()
+    assert "erase them with the tool" in caught.value.hint
+
+
+@pytest.mark.parametrize("act", [Shelf.store, Shelf.erase])
+def test_what_is_not_installed_neither_stores_nor_erases(shelf: Shelf, act: Callable[[Shelf], bool]) -> None:
+    with pytest.raises(DeniedError, match="it is not installed"):
+        act(shelf)
+
+
+ECHOES = ["$1: bad input: $(cat)", "cannot keep $(cat | cut -c40-90)", "'{' $(cat)", "key $(cat | tail -c 40)"]
+
+
+@pytest.mark.parametrize("script", ECHOES)
+@pytest.mark.parametrize("stream", ["", ">&2"])
+@pytest.mark.parametrize(
+    "secret", [SECRET, "first-line-of-it\nsecond-line-of-it", "".join(map(chr, range(33, 127))) * 20]
+)
+def test_no_failure_to_store_shows_the_secret(shelf: Shelf, script: str, stream: str, secret: str) -> None:
+    shelf.put(f'echo "{script}" {stream}; exit 1')
+    with pytest.raises(DeniedError) as caught:
+        shelf.store(secret)
+    shown = f"{caught.value} {caught.value!r} {vars(caught.value)}"
+    assert not [secret[start : start + 8] for start in range(len(secret) - 7) if secret[start : start + 8] in shown]
+    assert caught.value.__cause__ is None
+
+
+@pytest.mark.parametrize("exit_code", [0, 1])
+def test_a_helper_that_does_not_read_is_not_waited_for(shelf: Shelf, exit_code: int) -> None:
+    # More than a pipe holds: writing it would wait for ever.
+    shelf.put(f"exit {exit_code}")
+    if exit_code == 0:
+        assert shelf.store("x" * 200_000)
+    else:
+        with pytest.raises(DeniedError, match="status 1"):
+            shelf.store("x" * 200_000)
+
+
+def test_a_helper_that_hangs_without_reading_is_ended(shelf: Shelf) -> None:
+    shelf.put("exec sleep 600")
+    shelf.world.step = 6.0
+    with pytest.raises(DeniedError, match=r"cannot be stored: .* did not answer within 10 seconds"):
+        shelf.store("x" * 200_000)

@@ -8,7 +8,14 @@ import pytest
 
 from manifestctl.model.reference import Reference
 from manifestctl.transport.challenge import check_realm
-from manifestctl.transport.profiles import SPECIFICATION, KnownChallenge, profile_for
+from manifestctl.transport.profiles import (
+    ECR_PUBLIC_HOSTS,
+    SPECIFICATION,
+    KnownChallenge,
+    PrivateEcr,
+    private_ecr,
+    profile_for,
+)
 
 ACCOUNT = "123456789012"
 PRIVATE_ECR = [
@@ -80,16 +87,53 @@ def test_ecr_public_has_a_second_name_whose_realm_is_asked_for() -> None:
 def test_private_ecr(registry: str) -> None:
     profile = profile_for(registry)
     assert profile.basic_only
-    assert profile.bad_token_statuses == {403}
+    assert profile.bad_token_statuses == {400, 403}
     assert profile.host(registry) == registry
     assert profile.blob_mount
 
 
+@pytest.mark.parametrize(
+    ("registry", "account", "region", "fips", "dual_stack"),
+    [
+        (PRIVATE_ECR[0], ACCOUNT, "eu-west-1", False, False),
+        (PRIVATE_ECR[1], ACCOUNT, "cn-north-1", False, False),
+        (PRIVATE_ECR[3], ACCOUNT, "us-gov-west-1", True, False),
+        (PRIVATE_ECR[4], ACCOUNT, "us-east-1", False, True),
+        (PRIVATE_ECR[5], ACCOUNT, "us-east-1", True, True),
+        (PRIVATE_ECR[6], ACCOUNT, "cn-north-1", False, True),
+    ],
+)
+def test_what_the_host_of_a_private_registry_says(
+    registry: str, account: str, region: str, fips: bool, dual_stack: bool
+) -> None:
+    assert private_ecr(registry) == PrivateEcr(account, region, fips, dual_stack)
+
+
+@pytest.mark.parametrize("registry", [*NOT_ECR, "", "public.ecr.aws", PRIVATE_ECR[7]])
+def test_other_hosts_are_no_private_registry_of_ecrs(registry: str) -> None:
+    # Whoever asks has made the host lower case.
+    assert private_ecr(registry) is None
+
+
+@pytest.mark.parametrize(
+    ("registry", "amazon"),
+    [
+        *[(registry, True) for registry in (*ECR_PUBLIC_HOSTS, *PRIVATE_ECR)],
+        *[(registry, False) for registry in (*NOT_ECR, "docker.io", "ghcr.io", "gcr.io", "registry.example")],
+    ],
+)
+def test_aws_opens_amazons_registries_whose_repositories_appear_late(registry: str, amazon: bool) -> None:
+    profile = profile_for(registry)
+    assert profile.amazon is amazon
+    assert profile.repository_lag == (10.0 if amazon else 0.0)
+
+
 @pytest.mark.parametrize("registry", ["public.ecr.aws", "ecr-public.aws.com", PRIVATE_ECR[0]])
-def test_manifests_are_paced_within_ecrs_ten_a_second(registry: str) -> None:
+def test_manifests_are_paced_within_ecrs_bucket(registry: str) -> None:
     pacing = profile_for(registry).manifest_pacing
     assert pacing is not None
-    assert pacing.rate + pacing.burst <= 10
+    assert pacing.rate <= 10
+    assert pacing.burst <= 10
 
 
 def test_blobs_are_paced_where_completing_them_is() -> None:

@@ -9,6 +9,7 @@ import pytest
 from manifestctl.errors import (
     ConflictError,
     DeniedError,
+    DocumentError,
     InputError,
     IntegrityError,
     InterruptedRun,
@@ -50,6 +51,7 @@ GIVEN = (":amd64", ":arm64")
 PUT: dict[str, Any] = {"method": "PUT", "path": "/manifests/1.4$"}
 READ: dict[str, Any] = {"method": "GET", "path": "/manifests/1.4$"}
 OTHER = images.index([images.image("linux/s390x")])
+ECR_SCHEMA = "Invalid parameter at 'ImageManifest' failed to satisfy constraint: 'Invalid JSON syntax'"
 
 
 def filled(registry: FakeRegistry) -> FakeRegistry:
@@ -341,7 +343,8 @@ def test_another_list_after_a_lost_answer_is_not_ours(registry: FakeRegistry, sc
         (error(403, "DENIED", "requested access is denied"), DeniedError, 4),
         (error(400, "MANIFEST_INVALID", "manifest invalid"), UnreachableError, 5),
         (error(413, "MANIFEST_INVALID", "too large"), UnreachableError, 5),
-        (error(405, "UNSUPPORTED", "Invalid parameter at 'ImageManifest'"), UnreachableError, 5),
+        (error(405, "UNSUPPORTED", ECR_SCHEMA), DocumentError, 1),
+        (error(405, "UNSUPPORTED", "The operation is unsupported."), DeniedError, 4),
         (error(429, "TOOMANYREQUESTS", "Rate exceeded"), UnreachableError, 5),
         (error(400, "TAG_INVALID", "the tag is immutable"), ConflictError, 7),
         (error(412, "PRECONDITION_FAILED", "no"), ConflictError, 7),

@@ -1,0 +1,159 @@
+"""AWS credentials as a source of registry credentials: `EcrSource`, and the order of sources at a registry of Amazon's.
+
+Asked are, in turn: Docker's and Podman's files and their helpers, then AWS. There a helper or a stored log-in that
+fails or is refused does not stand in the way: yesterday's log-in must not block today's release.
+"""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import field
+from typing import TYPE_CHECKING
+
+from manifestctl.aws.hosts import ecr_host
+from manifestctl.aws.refusals import NoAwsCredentialsError
+from manifestctl.aws.tokens import fetch_token
+from manifestctl.errors import DeniedError, ManifestctlError, UnreachableError
+from manifestctl.events import Noted, Warned
+from manifestctl.values import dataclass
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from manifestctl.aws.calls import Aws
+    from manifestctl.aws.hosts import EcrHost
+    from manifestctl.aws.token_cache import TokenCache
+    from manifestctl.aws.tokens import Token
+    from manifestctl.runtime import Runtime
+    from manifestctl.transport.credentials import Credential, CredentialSource
+
+
+def ecr_sources(
+    stored: Iterable[CredentialSource], aws: CredentialSource, runtime: Runtime
+) -> tuple[CredentialSource, ...]:
+    """Return the sources for a registry of Amazon's, in order."""
+    return (*(_Yielding(source, runtime) for source in stored), aws)
+
+
+@dataclass(slots=True)
+class _Slot:
+    """What AWS gave for one service and region: a token, nothing, or an error; and the registries it was asked for."""
+
+    lock: threading.Lock = field(default_factory=threading.Lock)
+    asked: bool = False
+    token: Token | None = None
+    credential: Credential | None = None
+    error: ManifestctlError | None = None
+    hosts: list[EcrHost] = field(default_factory=list)
+
+    def result(self) -> Credential | None:
+        if self.error is not None:
+            raise self.error
+        return self.credential
+
+
+class EcrSource:
+    """Gives the token of ``GetAuthorizationToken``, from the cache while it is fresh; a `CredentialSource`.
+
+    A token opens every registry of its region that its owner may open, so a run gets one for each service and region,
+    however many registries and repositories it works on. No credentials at all are no error: nobody was refused. An
+    error is remembered; what may pass was tried again already.
+    """
+
+    def __init__(self, make_aws: Callable[[], Aws], runtime: Runtime, cache: TokenCache | None = None) -> None:
+        """Keep how to reach AWS; nothing is asked yet. Without a cache every run gets a token of its own."""
+        self._make_aws = make_aws
+        self._runtime = runtime
+        self._cache = cache
+        self._slots: dict[tuple[str, str], _Slot] = {}
+        self._lock = threading.Lock()
+
+    def credential(self, registry: str, repository: str) -> Credential | None:
+        """Return a token as user and password. Raises what `Aws.call` raises, but for the lack of credentials."""
+        del repository
+        host = ecr_host(registry)
+        if host is None:
+            return None
+        slot = self._slot(host)
+        with slot.lock:
+            if not slot.asked:
+                self._begin(slot, host)
+            elif host not in slot.hosts:
+                self._share(slot, host)
+            return slot.result()
+
+    def renew(self, registry: str, repository: str, rejected: Credential) -> Credential | None:
+        """Return a token in the place of one that was refused, which the cache then does not hold any more."""
+        del repository
+        host = ecr_host(registry)
+        if host is None:
+            return None
+        slot = self._slot(host)
+        with slot.lock:
+            if host not in slot.hosts:
+                slot.hosts.append(host)
+            if not slot.asked or slot.credential == rejected:
+                if self._cache is not None:
+                    for other in slot.hosts:
+                        self._cache.forget(other)
+                self._fetch(slot, host)
+            return slot.result()
+
+    def _slot(self, host: EcrHost) -> _Slot:
+        with self._lock:
+            return self._slots.setdefault((host.service, host.region), _Slot())
+
+    def _begin(self, slot: _Slot, host: EcrHost) -> None:
+        slot.hosts.append(host)
+        cached = self._cache.read(host) if self._cache is not None else None
+        if cached is None:
+            self._fetch(slot, host)
+        else:
+            slot.asked, slot.token, slot.credential = True, cached, cached.credential(cached=True)
+
+    def _share(self, slot: _Slot, host: EcrHost) -> None:
+        slot.hosts.append(host)
+        if slot.token is not None and self._cache is not None and self._cache.read(host) is None:
+            self._cache.write(host, slot.token)
+
+    def _fetch(self, slot: _Slot, host: EcrHost) -> None:
+        slot.token = slot.credential = slot.error = None
+        try:
+            slot.token = fetch_token(host, self._make_aws())
+        except NoAwsCredentialsError:
+            self._runtime.observe(Noted(f"no AWS credentials were found for {host.host}; it is asked without any"))
+        except UnreachableError as error:
+            # Whoever runs the registry's operation again would wait for nothing.
+            error.transient = False
+            slot.error = error
+        except ManifestctlError as error:
+            slot.error = error
+        slot.asked = True
+        if slot.token is None:
+            return
+        slot.credential = slot.token.credential()
+        if self._cache is not None:
+            for other in slot.hosts:
+                self._cache.write(other, slot.token)
+
+
+class _Yielding:
+    """A source behind which there is another: its failures are warnings."""
+
+    def __init__(self, source: CredentialSource, runtime: Runtime) -> None:
+        self._source = source
+        self._runtime = runtime
+
+    def credential(self, registry: str, repository: str) -> Credential | None:
+        try:
+            return self._source.credential(registry, repository)
+        except DeniedError as error:
+            self._runtime.observe(Warned(f"{error.message}; AWS credentials are tried instead"))
+            return None
+
+    def renew(self, registry: str, repository: str, rejected: Credential) -> Credential | None:
+        try:
+            return self._source.renew(registry, repository, rejected)
+        except DeniedError as error:
+            self._runtime.observe(Warned(f"{error.message}; AWS credentials are tried instead"))
+            return None
