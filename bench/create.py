@@ -3,7 +3,6 @@
     python bench/create.py                         the whole comparison
     python bench/create.py --tools manifestctl,oras --children 2 --rtt 80 --repeat 15
     python bench/create.py --only-path             one run's requests on a time line
-    python bench/create.py --startup               manifestctl --version against python -c "import typer"
     python bench/create.py --memory                peak memory with a list of 1,000 children
 
 README.md beside this file explains the model and the columns.
@@ -15,7 +14,6 @@ import argparse
 import json
 import os
 import signal
-import statistics
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -25,7 +23,6 @@ sys.path[0] = str(Path(__file__).resolve().parent.parent)
 
 from bench.children import PLATFORMS, push_children, push_many  # noqa: E402
 from bench.ground import Ground  # noqa: E402
-from bench.measure import run  # noqa: E402
 from bench.report import Cell, Result, as_json, table, time_line, verdicts  # noqa: E402
 from bench.tools import MANIFESTCTL, Tool, all_tools  # noqa: E402
 
@@ -34,8 +31,6 @@ if TYPE_CHECKING:
 
 MANY_CHILDREN = 1000
 MEMORY_BUDGET_MIB = 150
-STARTUP_BUDGET = 1.5
-STARTUP_RUNS = 15
 REPEAT = 3
 # A tool that takes longer than this, in seconds, is not run again under the same conditions, unless --repeat says so.
 LONG_RUN = 5.5
@@ -60,7 +55,6 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--strict", action="store_true", help="exit with 1 if a budget is missed or a tool fails")
     mode = parser.add_mutually_exclusive_group()
     mode.add_argument("--only-path", action="store_true", help="print the time line of one run of each tool named")
-    mode.add_argument("--startup", action="store_true", help="measure --version against importing typer")
     mode.add_argument("--memory", action="store_true", help=f"measure peak memory with {MANY_CHILDREN:,} children")
     options = parser.parse_args(arguments)
     if options.children and not all(1 <= number <= len(PLATFORMS) for number in options.children):
@@ -189,35 +183,6 @@ def show_paths(options: argparse.Namespace) -> int:
     return int(options.strict and len(working) < len(tools))
 
 
-def compare_startup(options: argparse.Namespace) -> int:
-    """Measure ``manifestctl --version`` against importing typer, with the same interpreter, in turns."""
-    [tool] = choose(options, (MANIFESTCTL,))
-    program = Path(tool.program)
-    shebang = program.read_bytes().partition(b"\n")[0].decode(errors="replace")
-    python = shebang.removeprefix("#!") if shebang.startswith("#!/") and "python" in shebang else sys.executable
-    commands = {
-        "manifestctl --version": [str(program), "--version"],
-        'python -c "import typer"': [python, "-c", "import typer"],
-        'python -c ""': [python, "-c", ""],
-    }
-    times: dict[str, list[float]] = {name: [] for name in commands}
-    with Ground() as ground:
-        for turn in range(STARTUP_RUNS + 1):
-            for name, command in commands.items():
-                timing = run([command], {"PATH": os.environ.get("PATH", "")}, ground.root)
-                if timing.exit_code:
-                    sys.exit(f"{name}: exit code {timing.exit_code}: {timing.last_line}")
-                # The first turn fills the caches.
-                if turn:
-                    times[name].append(timing.seconds)
-    medians = [statistics.median(seconds) for seconds in times.values()]
-    for name, median in zip(times, medians, strict=True):
-        say(f"{median * 1000:7.1f} ms  {name}")
-    ratio = medians[0] / medians[1]
-    say(f"{'kept' if ratio <= STARTUP_BUDGET else 'MISSED'}: {ratio:.2f}, at most {STARTUP_BUDGET}")
-    return int(options.strict and ratio > STARTUP_BUDGET)
-
-
 def measure_memory(options: argparse.Namespace) -> int:
     """Measure the peak memory of publishing a list of very many children."""
     kept = True
@@ -249,8 +214,6 @@ def main() -> int:
     options = parse(sys.argv[1:])
     if options.only_path:
         return show_paths(options)
-    if options.startup:
-        return compare_startup(options)
     if options.memory:
         return measure_memory(options)
     return compare(options)
