@@ -146,7 +146,7 @@ def _begin(session: Session, options: _Options, ending: Ending[Pushed]) -> Pushe
     request = _request(session, options)
     ending.target = str(request.target)
     with session.open_stores(create_repositories=options.create_repository) as stores:
-        stores.reach(request.target, 2)
+        stores.reach(request.target, 8)
         with showing(session):
             return send(request, stores, session.runtime)
 

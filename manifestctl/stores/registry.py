@@ -152,8 +152,7 @@ class RegistryStore:
         """Tell whether a blob is there, by HEAD; where a registry refuses that, by the beginning of a GET."""
         what = described(descriptor, self.name)
         there = self._run(f"HEAD blob {what}", lambda: self._has(descriptor, what))
-        if not there:
-            self._absent.add(descriptor.digest)
+        (self._absent.discard if there else self._absent.add)(descriptor.digest)
         return there
 
     def write_blob(self, blob: Blob) -> bool:

@@ -1,7 +1,9 @@
 """`push`: an image from an engine, an archive or a layout into a repository.
 
 Layers that are compressed go up as they are; others are verified, compressed and sent in one pass. What the target has
-is not sent, and nothing is compressed if what the target's tag holds is this image already. The manifest goes up last.
+is not sent, and nothing is compressed if what the target's tag holds is this image already. The config goes up first: a
+push that finds it there finishes one that was killed, or gives another tag, and looks for each layer once it is
+compressed. The manifest goes up last.
 """
 
 from __future__ import annotations

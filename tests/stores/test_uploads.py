@@ -112,6 +112,14 @@ def test_a_blob_that_was_looked_for_is_not_looked_for_again(store: RegistryStore
     assert methods(registry)[3:] == ["HEAD", "HEAD", "POST", "PUT"]
 
 
+def test_a_blob_that_came_meanwhile_is_not_sent(store: RegistryStore, registry: FakeRegistry) -> None:
+    assert store.has(BLOB.descriptor) is False
+    registry.put_blob(WEB, DATA)
+    assert store.has(BLOB.descriptor) is True
+    assert store.write_blob(BLOB) is False
+    assert methods(registry) == ["HEAD"] * 3
+
+
 def test_a_blob_that_could_not_be_written_is_still_absent(store: RegistryStore, registry: FakeRegistry) -> None:
     registry.faults.add(error(403, "DENIED", "not you"), method="PUT")
     with pytest.raises(DeniedError):
