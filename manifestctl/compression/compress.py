@@ -7,6 +7,7 @@ kind of CPU. All compressors let other threads run while they work.
 
 from __future__ import annotations
 
+import threading
 from typing import TYPE_CHECKING, Protocol
 
 from manifestctl.errors import InputError
@@ -61,10 +62,23 @@ def compressor(kind: Format, level: int | None = None) -> Compressor:
     return _Blockwise(_gzip(level) if kind == "gzip" else _zstd(level))
 
 
+_SAMPLE = bytes(range(256)) * 64 + b"layer" * 4096
+_chosen: set[int] = set()
+_choosing = threading.Lock()
+
+
 def _gzip(level: int) -> _Library:
     if level <= _ISAL_MAX:
         from isal import isal_zlib
 
+        with _choosing:
+            if level not in _chosen:
+                # What ISA-L uses on this processor it chooses when it is first used. Threads that use it meanwhile may
+                # get something else, of which other bytes come out.
+                first = isal_zlib.compressobj(level, isal_zlib.DEFLATED, _GZIP_WINDOW)
+                first.compress(_SAMPLE)
+                first.flush()
+                _chosen.add(level)
         return isal_zlib.compressobj(level, isal_zlib.DEFLATED, _GZIP_WINDOW)
     import zlib
 
