@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from manifestctl.transport.settings import TransportSettings
     from manifestctl.transport.tls import TlsContexts
 
+_OVER = "the connections of this run are closed"
 USER_AGENT = f"manifestctl/{__version__}"
 
 
@@ -69,10 +70,19 @@ class Connections:
         origin = (url.scheme, url.host, url.port)
         with self._lock:
             if self._closed:
-                raise RuntimeError("the connections of this run are closed")
+                raise RuntimeError(_OVER)
             if origin not in self._clients:
                 self._clients[origin] = self._make(url)
             return self._clients[origin]
+
+    def check_open(self, response: httpx.Response) -> None:
+        """Raise `RuntimeError` for an answer that comes after the end of the run, and close its connection.
+
+        It was being opened when all were closed, and would go back to a pool that nobody closes any more.
+        """
+        if self._closed:
+            response.extensions["network_stream"].close()
+            raise RuntimeError(_OVER)
 
     def close(self) -> None:
         """Close all connections."""

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import ssl
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 from urllib.parse import urlsplit
 
 import httpx
@@ -423,3 +424,58 @@ def test_plain_http_makes_no_use_of_certificates(monkeypatch: pytest.MonkeyPatch
     made.at_home("http://registry.invalid")
     made.close()
     assert loaded == []
+
+
+class Held:
+    """A way to a server that is open only once ``go`` is set; ``begun`` is set when somebody waits for it."""
+
+    def __init__(self, port: int) -> None:
+        self.begun, self.go = threading.Event(), threading.Event()
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self._listener.settimeout(PATIENCE)
+        self.port = self._listener.getsockname()[1]
+        self._to = port
+        self._thread = threading.Thread(target=self._serve, daemon=True)
+        self._thread.start()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.go.set()
+        self._listener.close()
+        self._thread.join(PATIENCE)
+
+    def _serve(self) -> None:
+        with self._listener.accept()[0] as near:
+            self.begun.set()
+            self.go.wait(PATIENCE)
+            with socket.create_connection(("127.0.0.1", self._to)) as far:
+                back = threading.Thread(target=pump, args=(far, near), daemon=True)
+                back.start()
+                pump(near, far)
+                back.join(PATIENCE)
+
+
+def pump(source: socket.socket, target: socket.socket) -> None:
+    source.settimeout(PATIENCE)
+    with contextlib.suppress(OSError):
+        while data := source.recv(65536):
+            target.sendall(data)
+        target.shutdown(socket.SHUT_WR)
+
+
+def test_a_connection_that_opens_after_the_end_of_the_run_is_closed(certificates: Certificates) -> None:
+    settings = TransportSettings(ca_file=certificates.authority)
+    with FakeRegistry(tls=certificates.server_context()) as registry, Held(registry.port) as held:
+        registry.put_image(WEB, "1")
+        with reach(f"https://localhost:{held.port}", settings=settings) as reached, ThreadPoolExecutor(1) as pool:
+            tags = pool.submit(reached.store(WEB).tags)
+            assert held.begun.wait(PATIENCE)
+            reached.connections.close()
+            held.go.set()
+            with pytest.raises(RuntimeError, match="the connections of this run are closed"):
+                tags.result(PATIENCE)
+        # The server is told, which it is not of a connection that lies about.
+        held._thread.join(PATIENCE)
+        assert not held._thread.is_alive()
