@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import re
 import stat
 from typing import IO, TYPE_CHECKING
 
@@ -14,6 +15,11 @@ from manifestctl.text import escape
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+
+# A name has 255 bytes at most, and a character takes up to four.
+_KEPT = 50
+_TEMPORARY = re.compile(r"\.(?P<begin>.+)\.[0-9a-f]{16}\.tmp", re.DOTALL)
 
 
 def reason(error: OSError) -> str:
@@ -53,8 +59,7 @@ def replacing(path: Path, *, mode: int = 0o666, sync: bool = False) -> Iterator[
     ``mode`` is subject to the umask. With ``sync`` content and name are on disk before it returns. A block that
     fails leaves what was there. Raises `OSError`.
     """
-    # A name has 255 bytes at most, and a character takes up to four.
-    temporary = path.with_name(f".{path.name[:50]}.{os.urandom(8).hex()}.tmp")
+    temporary = path.with_name(f".{path.name[:_KEPT]}.{os.urandom(8).hex()}.tmp")
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0), mode)
     try:
         with os.fdopen(descriptor, "wb") as file:
@@ -69,6 +74,15 @@ def replacing(path: Path, *, mode: int = 0o666, sync: bool = False) -> Iterator[
         raise
     if sync:
         sync_directory(path.parent)
+
+
+def is_temporary(name: str, beginning: str = "") -> bool:
+    """Tell whether a name is one that `replacing` uses on the way, for a file whose name begins like this.
+
+    A process that is killed while it writes leaves such a file.
+    """
+    found = _TEMPORARY.fullmatch(name)
+    return found is not None and found["begin"].startswith(beginning[:_KEPT])
 
 
 def write_result(path: Path, data: bytes) -> None:

@@ -14,7 +14,16 @@ from typing import TYPE_CHECKING
 import pytest
 
 from manifestctl.errors import InputError
-from manifestctl.files import discard_result, locked, read_regular, reason, replacing, sync_directory, write_result
+from manifestctl.files import (
+    discard_result,
+    is_temporary,
+    locked,
+    read_regular,
+    reason,
+    replacing,
+    sync_directory,
+    write_result,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -128,6 +137,16 @@ def test_replacing_takes_the_longest_names(tmp_path: Path) -> None:
     with replacing(path) as file:
         file.write(b"x")
     assert path.read_bytes() == b"x"
+
+
+@pytest.mark.parametrize("name", ["config.json", "x" * 250, "語" * 85, "a\n", f"x.{'0' * 16}.tmp"])
+def test_what_a_killed_writer_leaves_is_known_by_its_name(tmp_path: Path, name: str) -> None:
+    with replacing(tmp_path / name):
+        (found,) = (path.name for path in tmp_path.iterdir())
+        assert is_temporary(found)
+        assert is_temporary(found, name)
+        assert not is_temporary(found, "another")
+    assert not is_temporary(name)
 
 
 def test_two_writers_of_one_file_do_not_meet(tmp_path: Path) -> None:

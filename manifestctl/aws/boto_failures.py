@@ -121,7 +121,9 @@ FAILURES = (
     Failure(
         _PROXIES,
         UnreachableError,
-        "The proxy wants a user and a password: HTTPS_PROXY=http://USER:PASSWORD@HOST:PORT.",
+        # As a URL it would be redacted.
+        "The proxy wants a user and a password that it knows: write them into HTTPS_PROXY before the host, as "
+        "USER:PASSWORD@HOST:PORT.",
         words=r"failed: 407",
     ),
     Failure(_PROXIES, UnreachableError, f"The proxy does not let this host through. {_PROXY}", words=r"failed: 4"),
@@ -141,7 +143,13 @@ FAILURES = (
         passes=True,
     ),
     Failure(_names("HTTPClientError ConnectionError"), UnreachableError, _SAFE, passes=True),
-    Failure(_names("ResponseParserError"), UnreachableError, _PAGE),
+    # It quotes the whole answer, which may hold somebody's keys.
+    Failure(
+        _names("ResponseParserError"),
+        UnreachableError,
+        _PAGE,
+        instead="the answer is not AWS's, and cannot be read",
+    ),
     Failure(_names("BotoCoreError"), UnreachableError, "boto3 could not make this call; see its words."),
 )
 """Read in this order; the first that fits is meant."""

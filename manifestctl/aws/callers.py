@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from manifestctl.aws.calls import Aws
     from manifestctl.aws.hosts import EcrHost
 
-ASKING = "asking AWS whose its credentials are"
+ASKING = "asking AWS whose the credentials are"
 """What messages of `caller` begin with."""
 
 

@@ -185,11 +185,12 @@ class Aws:
         with self._lock:
             if endpoint not in self._clients:
                 self._clients[endpoint] = self._made().client(
-                    endpoint.service, region_name=endpoint.region, config=self._config(endpoint)
+                    endpoint.service, region_name=endpoint.region, config=_names_of(endpoint)
                 )
             return self._clients[endpoint]
 
-    def _config(self, endpoint: Endpoint) -> Any:
+    def _manner(self) -> Any:
+        """Return how all calls are made, those too that boto3 makes to get credentials."""
         from botocore.config import Config
 
         return Config(
@@ -197,9 +198,6 @@ class Aws:
             read_timeout=self._timeouts.read,
             # botocore would retry LimitExceededException, a quota, too; what passes is retried here, and said.
             retries={"total_max_attempts": 1, "mode": "standard"},
-            # None leaves the choice to AWS_USE_FIPS_ENDPOINT and the like; ECR Public has no such endpoint.
-            use_fips_endpoint=endpoint.fips or (False if endpoint.service == "ecr-public" else None),
-            use_dualstack_endpoint=endpoint.dual_stack or None,
             user_agent_extra="manifestctl",
         )
 
@@ -211,6 +209,7 @@ class Aws:
                 from botocore.session import Session
 
                 core = Session()
+                core.set_default_client_config(self._manner())
                 try:
                     made = boto3.session.Session(profile_name=self.settings.profile or None, botocore_session=core)
                     if made.region_name is None:
@@ -219,3 +218,14 @@ class Aws:
                     raise translated(error, "reading AWS's configuration", self.runtime.now()) from error
                 self._session = made
             return self._session
+
+
+def _names_of(endpoint: Endpoint) -> Any:
+    """Return the settings by which botocore chooses among an endpoint's host names."""
+    from botocore.config import Config
+
+    return Config(
+        # None leaves the choice to AWS_USE_FIPS_ENDPOINT and the like; ECR Public has no such endpoint.
+        use_fips_endpoint=endpoint.fips or (False if endpoint.service == "ecr-public" else None),
+        use_dualstack_endpoint=endpoint.dual_stack or None,
+    )

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -33,17 +34,18 @@ _NAMES = (
     "AWS_ENDPOINT_URL_STS",
     "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS",
 )
-# Variable → where the file is if it is not set, below the home directory; all places in which botocore looks.
+# Variable → where the files are if it is not set, for botocore, which looks in all these places.
 _CONFIGURATION = {
-    "AWS_CONFIG_FILE": ".aws/config",
-    "AWS_SHARED_CREDENTIALS_FILE": ".aws/credentials",
-    "AWS_CREDENTIAL_FILE": "",
-    "BOTO_CONFIG": ".boto",
+    "AWS_CONFIG_FILE": ("~/.aws/config",),
+    "AWS_SHARED_CREDENTIALS_FILE": ("~/.aws/credentials",),
+    "AWS_CREDENTIAL_FILE": (),
+    "BOTO_CONFIG": ("/etc/boto.cfg", "~/.boto"),
 }
-_TOKENS = {
-    "AWS_WEB_IDENTITY_TOKEN_FILE": "",
-    "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE": "",
+_TOKENS: dict[str, tuple[str, ...]] = {
+    "AWS_WEB_IDENTITY_TOKEN_FILE": (),
+    "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE": (),
 }
+_VARIABLE = re.compile(r"\$(?:(\w+)|\{([^}]*)\})", re.ASCII)
 
 
 def identity_key(environ: Mapping[str, str], profile: str, machine: str | None = None) -> str:
@@ -52,7 +54,7 @@ def identity_key(environ: Mapping[str, str], profile: str, machine: str | None =
     ``profile`` is the one that was named, if any; ``machine`` is the machine's name, by default as the system has it.
     """
     names = {name: environ[name] for name in _NAMES if environ.get(name)}
-    files = {name: _state(path) for name, path in _paths(_CONFIGURATION | _TOKENS, environ)}
+    files = [[name, *_state(path)] for name, path in _paths(_CONFIGURATION | _TOKENS, environ)]
     # A home may be shared by machines with different roles. Who has a key of their own is the same on all of them.
     where = "" if environ.get("AWS_ACCESS_KEY_ID") and not profile else machine or _machine()
     text = json.dumps([profile, names, files, where], sort_keys=True)
@@ -64,16 +66,20 @@ def configuration_files(environ: Mapping[str, str]) -> tuple[Path, ...]:
     return tuple(path for _, path in _paths(_CONFIGURATION, environ))
 
 
-def _paths(places: Mapping[str, str], environ: Mapping[str, str]) -> Iterator[tuple[str, Path]]:
+def _paths(places: Mapping[str, tuple[str, ...]], environ: Mapping[str, str]) -> Iterator[tuple[str, Path]]:
     base = home(environ)
-    for name, below in places.items():
+    for name, usual in places.items():
         named = environ.get(name, "")
-        if named.startswith("~/") and base is not None:
-            yield name, base / named[2:]
-        elif named:
-            yield name, Path(named)
-        elif base is not None and below:
-            yield name, base / below
+        for place in (_filled_in(named, environ),) if named else usual:
+            if place.startswith("~/") and base is not None:
+                yield name, base / place[2:]
+            elif named or not place.startswith("~/"):
+                yield name, Path(place)
+
+
+def _filled_in(text: str, environ: Mapping[str, str]) -> str:
+    """Return a path with the variables in it replaced, as botocore does it: ``$NAME`` and ``${NAME}``."""
+    return _VARIABLE.sub(lambda found: environ.get(found[1] or found[2], found[0]), text)
 
 
 def _state(path: Path) -> list[str | int]:

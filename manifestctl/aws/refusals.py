@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 CLOCK_TOLERANCE = 300.0
 """Seconds by which a signature's time may differ from AWS's."""
 
-_PUSHING_NEEDS = "Pushing to ECR Public needs both ecr-public:GetAuthorizationToken and sts:GetServiceBearerToken. "
+_BOTH_NEEDED = "A token for ECR Public needs both ecr-public:GetAuthorizationToken and sts:GetServiceBearerToken. "
 _SET_CLOCK = "Set this machine's clock (NTP), then run this again."
 # Calls that boto3 makes to get credentials, before the one that was wanted.
 _OF_CREDENTIALS = frozenset(
@@ -269,7 +269,7 @@ def _denied(answer: _Answer, message: str, refusal: Refusal) -> DeniedError:
     denial = Denial.parse(answer.said)
     if denial is None:
         return DeniedError(message, hint=refusal.step)
-    needs = _PUSHING_NEEDS if denial.action in _PUSHING_NEEDS else ""
+    needs = _BOTH_NEEDED if denial.action in _BOTH_NEEDED else ""
     return DeniedError(message, hint=needs + denial.hint, statement=denial.statement)
 
 

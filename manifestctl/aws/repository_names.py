@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Self, TypeVar
 
 from manifestctl.aws.hosts import PUBLIC_HOST, PUBLIC_REGION, EcrHost, ecr_host
 from manifestctl.errors import InputError
-from manifestctl.text import escape
+from manifestctl.text import escape, plural
 from manifestctl.values import dataclass
 
 if TYPE_CHECKING:
@@ -47,22 +47,26 @@ class RepositoryName:
     name: str
 
     @classmethod
-    def parse(cls, text: str) -> Self:
-        """Parse what a user typed; raises `InputError` for what AWS would refuse, before it is asked."""
+    def parse(cls, text: str, *, bare: bool = True) -> Self:
+        """Parse what a user typed; raises `InputError` for what AWS would refuse, before it is asked.
+
+        ``bare``: that a name alone is understood too is told to who leaves out the alias.
+        """
         _refuse_more(text)
         host, path = _split_host(text)
         if host is None or not host.is_public:
             return _checked(cls(host or _PUBLIC, "", path), text)
         alias, slash, name = path.partition("/")
         if alias and not slash:
-            hint = f"Write {host.host}/ALIAS/{escape(alias, 205)}, or {escape(alias, 205)} alone for your own alias."
+            alone = f", or {escape(alias, 205)} alone for your own alias" if bare else ""
+            hint = f"Write {host.host}/ALIAS/{escape(alias, 205)}{alone}."
             raise _invalid(text, "there is no alias between the host and the repository's name", hint)
         return _checked(cls(host, alias, name if alias else ""), text)
 
     @classmethod
     def of(cls, reference: Reference) -> Self:
         """Return the repository of an image; raises `InputError` if it cannot be one of Amazon's."""
-        return cls.parse(reference.store)
+        return cls.parse(reference.store, bare=False)
 
     def under(self, alias: str) -> Self:
         """Return the same repository, named by this alias."""
@@ -84,7 +88,8 @@ def _checked(given: Name, text: str) -> Name:
     public = given.host.is_public
     longest, service = (_LONGEST_PUBLIC, "ECR Public") if public else (_LONGEST_PRIVATE, "ECR")
     if not _SHORTEST <= len(given.name) <= longest:
-        reason = f"its name has {len(given.name)} characters, and on {service} it has {_SHORTEST} to {longest}"
+        has = plural(len(given.name), "character")
+        reason = f"its name has {has}, and on {service} it has {_SHORTEST} to {longest}"
         raise _invalid(text, reason, "Choose a name of that length.")
     if given.alias and not _ALIAS.fullmatch(given.alias):
         raise _invalid(text, f"'{escape(given.alias, 50)}' is not an alias of a public registry")

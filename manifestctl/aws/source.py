@@ -29,10 +29,11 @@ if TYPE_CHECKING:
 
 
 def ecr_sources(
-    stored: Iterable[CredentialSource], aws: CredentialSource, runtime: Runtime
+    stored: Iterable[CredentialSource], aws: CredentialSource | None, runtime: Runtime
 ) -> tuple[CredentialSource, ...]:
-    """Return the sources for a registry of Amazon's, in order."""
-    return (*(_Yielding(source, runtime) for source in stored), aws)
+    """Return the sources for a registry of Amazon's, in order; without ``aws`` those that are stored alone."""
+    instead = "AWS credentials are tried instead" if aws is not None else "it is passed over"
+    return (*(_Yielding(source, runtime, instead) for source in stored), *([aws] if aws is not None else []))
 
 
 @dataclass(slots=True)
@@ -121,7 +122,7 @@ class EcrSource:
         try:
             slot.token = fetch_token(host, self._make_aws())
         except NoAwsCredentialsError:
-            self._runtime.observe(Noted(f"no AWS credentials were found for {host.host}; it is asked without any"))
+            self._runtime.observe(Noted(f"no AWS credentials were found for {host.host}"))
         except UnreachableError as error:
             # Whoever runs the registry's operation again would wait for nothing.
             error.transient = False
@@ -138,22 +139,28 @@ class EcrSource:
 
 
 class _Yielding:
-    """A source behind which there is another: its failures are warnings."""
+    """A source behind which there is another: its failures are warnings, each said once."""
 
-    def __init__(self, source: CredentialSource, runtime: Runtime) -> None:
+    def __init__(self, source: CredentialSource, runtime: Runtime, instead: str) -> None:
         self._source = source
         self._runtime = runtime
+        self._instead = instead
+        self._said: set[str] = set()
+        self._lock = threading.Lock()
 
     def credential(self, registry: str, repository: str) -> Credential | None:
-        try:
-            return self._source.credential(registry, repository)
-        except DeniedError as error:
-            self._runtime.observe(Warned(f"{error.message}; AWS credentials are tried instead"))
-            return None
+        return self._or_none(lambda: self._source.credential(registry, repository))
 
     def renew(self, registry: str, repository: str, rejected: Credential) -> Credential | None:
+        return self._or_none(lambda: self._source.renew(registry, repository, rejected))
+
+    def _or_none(self, ask: Callable[[], Credential | None]) -> Credential | None:
         try:
-            return self._source.renew(registry, repository, rejected)
+            return ask()
         except DeniedError as error:
-            self._runtime.observe(Warned(f"{error.message}; AWS credentials are tried instead"))
+            with self._lock:
+                known = error.message in self._said
+                self._said.add(error.message)
+            if not known:
+                self._runtime.observe(Warned(f"{error.message}; {self._instead}"))
             return None

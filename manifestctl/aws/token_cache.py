@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from manifestctl.aws.tokens import as_json, of_json
 from manifestctl.events import Warned
-from manifestctl.files import reason, replacing
+from manifestctl.files import is_temporary, reason, replacing
 from manifestctl.text import escape
 from manifestctl.transport.certs_d import home
 
@@ -35,8 +35,6 @@ _SKEW = 3600.0
 _PRIVATE_DIRECTORY, _PRIVATE_FILE = 0o700, 0o600
 _SUFFIX = re.compile(r"[0-9a-f]{64}\.json")
 _TOKEN = re.compile(r"[a-z0-9._-]+-[0-9a-f]{64}\.json")
-# What a process that was killed while it wrote has left.
-_TEMPORARY = re.compile(r"\.[a-z0-9._-]+\.[0-9a-f]{16}\.tmp")
 
 
 class TokenCache:
@@ -126,7 +124,7 @@ class TokenCache:
         ``newest`` is when a file was written just now, by the clock of the system that keeps the files.
         """
         for path in self._directory.iterdir():
-            if _TOKEN.fullmatch(path.name) or _TEMPORARY.fullmatch(path.name):
+            if _TOKEN.fullmatch(path.name) or is_temporary(path.name):
                 # Another process may have removed it.
                 with contextlib.suppress(OSError):
                     if path.lstat().st_mtime < newest - _LIFETIME:
@@ -162,6 +160,5 @@ def _kept(host: EcrHost, directory: Path) -> Iterator[Path]:
     prefix = f"{host.host}-"
     for path in paths:
         kept = path.name.startswith(prefix) and _SUFFIX.fullmatch(path.name[len(prefix) :])
-        # The beginning of the name alone stands in that of a temporary file.
-        if kept or (path.name.startswith(f".{prefix[:50]}") and _TEMPORARY.fullmatch(path.name)):
+        if kept or is_temporary(path.name, prefix):
             yield path

@@ -109,7 +109,10 @@ def _show_usage_error(error: TyperException, arguments: Sequence[str]) -> None:
     message, suggestion = _without_suggestion(text)
     message = message[:1].lower() + message[1:].rstrip(".") + _origin(error, context)
     named = " ".join((NAME, *_named(arguments))) if len(_named(arguments)) == 1 else NAME
-    if named.endswith(" create"):
+    if context is not None:
+        # Of a group of commands it says which.
+        named = context.command_path
+    if named == f"{NAME} create":
         message += "; nothing was published"
     usage = " ".join(context.get_usage().split()).removeprefix("Usage: ") + "; " if context is not None else ""
     hint = f"{suggestion}{usage}'{named} -h' explains it."

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from manifestctl.cli import checking
+from manifestctl.cli.log import gathered
 from manifestctl.cli.options import Common, Output, with_common
 from manifestctl.cli.session import Session, error_member, run
 from manifestctl.text import escape, plural, size
@@ -62,8 +63,7 @@ def _check(session: Session, options: checking.ImageOptions) -> None:
     else:
         session.emit("\n".join(_lines(checked)))
     if session.output is not Output.text:
-        for finding in checked.findings:
-            session.log.finding(finding)
+        session.log.findings(checked.findings)
     if checked.error is not None:
         session.log.failure(checked.error)
     session.leave(checked.exit_code, checked.error)
@@ -88,10 +88,10 @@ def _lines(checked: Checked) -> list[str]:
         f"{size(member.manifest.size)}"
         for member in checked.members
     ]
-    for finding in checked.findings:
-        lines.append(f"{finding.severity + ':':<8} {escape(finding.message, 8192)} [{finding.rule}]")
-        if finding.hint:
-            lines.append(f"         hint: {escape(finding.hint, 8192)}")
+    for severity, message, hint in gathered(checked.findings):
+        lines.append(f"{severity + ':':<8} {escape(message, 8192)}")
+        if hint:
+            lines.append(f"         hint: {escape(hint, 8192)}")
     errors = sum(finding.is_error for finding in checked.findings)
     warnings = len(checked.findings) - errors
     verdict = "can be published" if checked.ok else "must not be published"

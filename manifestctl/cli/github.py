@@ -6,6 +6,7 @@ import json
 import secrets
 from typing import TYPE_CHECKING, Any
 
+from manifestctl.cli.log import gathered
 from manifestctl.files import reason
 from manifestctl.text import escape, markdown, size
 
@@ -66,7 +67,7 @@ def write_summary(environ: Mapping[str, str], document: Mapping[str, Any]) -> li
 def error_commands(findings: Iterable[Finding], error: ManifestctlError | None, *, warnings: bool = True) -> list[str]:
     """Return ``::error::`` and, if wanted, ``::warning::`` commands for the log."""
     shown = [finding for finding in findings if warnings or finding.is_error]
-    lines = [f"::{finding.severity}::{_command_data(f'{finding.message} [{finding.rule}]')}" for finding in shown]
+    lines = [f"::{severity}::{_command_data(message)}" for severity, message, _ in gathered(shown)]
     if error is not None:
         # Findings may be many, the error is what ended the run.
         lines = [f"::error::{_command_data(error.message)}", *lines]

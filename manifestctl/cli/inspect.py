@@ -66,8 +66,7 @@ def _inspect(session: Session, text: str, wanted: str | None, *, raw: bool, dige
         session.emit_json(session.document(findings, code, reference=str(location), **members, error=None))
     else:
         session.emit("\n".join(_lines(inspected)))
-    for finding in findings:
-        session.log.finding(finding)
+    session.log.findings(findings)
     session.leave(code)
 
 

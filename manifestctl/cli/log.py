@@ -4,26 +4,79 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 import threading
 from typing import IO, TYPE_CHECKING, Protocol
 
+from manifestctl.errors import NotFoundError
 from manifestctl.events import Exchanged, Noted, Retried, Warned
 from manifestctl.text import outside
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from manifestctl.errors import ManifestctlError
     from manifestctl.events import Event
     from manifestctl.model.finding import Finding
 
 _COLOURS = {"error": "31", "warning": "33", "hint": "36"}
+_FAILED = " failed: "
+_MOST_NAMED = 5
+_NO_REPOSITORY = "Check the repository's name, and whose credentials these are: some registries show it to nobody else."
+_NOT_THERE = "Check the name and its spelling; 'manifestctl tags REPOSITORY' lists the tags that there are."
 
 
 def wants_colour(stream: IO[str], environ: Mapping[str, str]) -> bool:
     """Tell whether a stream is a terminal on which colour is welcome."""
     plain = environ.get("NO_COLOR") or environ.get("CI") or environ.get("TERM") == "dumb"
     return stream.isatty() and not plain
+
+
+def next_step(error: ManifestctlError) -> str:
+    """Return an error's next step; what is not there has one, whoever looked for it."""
+    if error.hint or not isinstance(error, NotFoundError):
+        return error.hint
+    return _NO_REPOSITORY if error.repository_unknown else _NOT_THERE
+
+
+def gathered(findings: Iterable[Finding]) -> list[tuple[str, str, str]]:
+    """Return severity, message and next step of each finding, for people to read.
+
+    Those that say the same of several things are one; a next step that the one behind it has too is left to that.
+    """
+    groups: dict[tuple[str, str, str], list[Finding]] = {}
+    for finding in findings:
+        groups.setdefault((finding.severity, _said(finding), finding.hint), []).append(finding)
+    lines = [(severity, _line(said, group), hint) for (severity, said, hint), group in groups.items()]
+    behind = [*(hint for _, _, hint in lines[1:]), ""]
+    return [
+        (severity, line, "" if hint == after else hint)
+        for (severity, line, hint), after in zip(lines, behind, strict=False)
+    ]
+
+
+def _said(finding: Finding) -> str:
+    return finding.message.removeprefix(f"{finding.where}: ")
+
+
+def _line(said: str, group: list[Finding]) -> str:
+    rules = " ".join(dict.fromkeys(f"[{finding.rule}]" for finding in group))
+    named = list(dict.fromkeys(_name(finding, said) for finding in group if not _is_named(finding, said)))
+    more = f" and {len(named) - _MOST_NAMED} more" if len(named) > _MOST_NAMED else ""
+    where = f"{', '.join(named[:_MOST_NAMED])}{more}: " if named else ""
+    return f"{where}{said} {rules}"
+
+
+def _name(finding: Finding, said: str) -> str:
+    unsaid = finding.platform if finding.platform not in said else ""
+    return f"{finding.where} ({unsaid})" if unsaid else finding.where
+
+
+def _is_named(finding: Finding, said: str) -> bool:
+    if finding.message != said:
+        return False
+    # ":1" is no part of what names ":123".
+    return not finding.where or re.search(rf"{re.escape(finding.where)}(?![\w.-]*\w)", said) is not None
 
 
 class Sink(Protocol):
@@ -65,7 +118,9 @@ class Log:
             return
         elif isinstance(event, Retried):
             again = f"trying again in {event.delay:.1f} s (try {event.attempt} of {event.attempts})"
-            self._write("retry", f"{event.operation}: {event.reason}; {again}", attempt=event.attempt)
+            # An error's message begins with what was being done.
+            what = event.reason if _FAILED in event.reason else f"{event.operation}: {event.reason}"
+            self._write("retry", f"{what}; {again}", attempt=event.attempt)
         elif isinstance(event, Warned) and event.message not in self._warned:
             self._warned.add(event.message)
             self._write("warning", event.message)
@@ -95,12 +150,17 @@ class Log:
         if not self._quiet:
             self._write("note", message)
 
-    def finding(self, finding: Finding) -> None:
-        """Show a finding and its next step; warnings not when quiet."""
-        if finding.is_error or not self._quiet:
-            where = f"{finding.where}: " if finding.where and finding.where not in finding.message else ""
-            self._write(finding.severity, f"{where}{finding.message} [{finding.rule}]", rule=finding.rule)
-            self.hint(finding.hint)
+    def findings(self, findings: Iterable[Finding]) -> None:
+        """Show findings and their next steps; warnings not when quiet. Programs get each by itself."""
+        shown = [finding for finding in findings if finding.is_error or not self._quiet]
+        if self._as_json:
+            for finding in shown:
+                self._write(finding.severity, _line(_said(finding), [finding]), rule=finding.rule)
+                self.hint(finding.hint)
+            return
+        for severity, message, hint in gathered(shown):
+            self._write(severity, message)
+            self.hint(hint)
 
     def error(self, message: str, hint: str = "") -> None:
         """Show an error and its next step."""
@@ -109,7 +169,7 @@ class Log:
 
     def failure(self, error: ManifestctlError) -> None:
         """Show an error that was raised."""
-        self.error(error.message, error.hint)
+        self.error(error.message, next_step(error))
 
     def hint(self, hint: str) -> None:
         """Show a next step, if there is one."""

@@ -176,8 +176,7 @@ class Ending(Generic[O]):
 
     def _show(self, failed: list[str]) -> None:
         log = self.session.log
-        for finding in self.findings:
-            log.finding(finding)
+        log.findings(self.findings)
         if self.session.on_github:
             from manifestctl.cli.github import error_commands
 

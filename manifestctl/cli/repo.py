@@ -254,7 +254,7 @@ def _show_made(session: Session, made: Made) -> None:
     for item in made.differences:
         is_there = f"'{escape(item.found, _SHOWN)}'" if item.found else "nothing"
         said = f"{item.option}: there is {is_there}, and '{escape(item.asked, _SHOWN)}' was asked for"
-        session.log.event(Warned(f"{said}; {item.hint}"))
+        session.log.event(Warned(f"{said}. {item.hint}"))
     _say_unread(session, made.unread)
 
 

@@ -9,7 +9,7 @@ import sys
 from dataclasses import field
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
-from manifestctl.cli.log import Log, wants_colour
+from manifestctl.cli.log import Log, next_step, wants_colour
 from manifestctl.cli.options import LogFormat, Output, aws_settings, settings
 from manifestctl.errors import DeniedError, InputError, InterruptedRun, ManifestctlError
 from manifestctl.events import Warned
@@ -214,4 +214,5 @@ def error_member(error: ManifestctlError | None) -> dict[str, Any] | None:
     if error is None:
         return None
     statement = error.statement if isinstance(error, DeniedError) else ""
-    return {"message": error.message, "hint": error.hint} | ({"statement": json.loads(statement)} if statement else {})
+    allowing = {"statement": json.loads(statement)} if statement else {}
+    return {"message": error.message, "hint": next_step(error)} | allowing

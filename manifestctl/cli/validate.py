@@ -100,8 +100,7 @@ def _show(session: Session, judged: Sequence[Judged], unread: Sequence[_Unread])
     elif session.output is Output.text:
         session.emit("\n".join(line for item in judged for line in _lines(item)))
     if session.output is not Output.text:
-        for finding in findings:
-            session.log.finding(finding)
+        session.log.findings(findings)
     for item in unread:
         session.log.failure(item.error)
     session.leave(code, next((item.error for item in unread), None))

@@ -108,7 +108,9 @@ class Reference(Tagged):
             raise _invalid(text, f"'{escape(registry, 100)}' is not a host")
         if repository != repository.lower():
             raise _invalid(
-                text, "a repository name must be lower-case", hint=f"Write {escape(repository.lower(), 200)}"
+                text,
+                "a repository name must be lower-case",
+                hint=f"Write {escape(text.replace(repository, repository.lower()), 300)}",
             )
         if not _REPOSITORY.fullmatch(repository):
             raise _invalid(text, f"'{escape(repository, 100)}' is not a repository name")

@@ -68,15 +68,15 @@ class Keyring:
 
     def chain(self, registry: str) -> Chain:
         """Return the sources for a registry, given as in references."""
-        if self._aws_settings is None or self._aws_settings.use == "never" or not profile_for(registry).amazon:
+        if self._aws_settings is None or not profile_for(registry).amazon:
             return self._stored
         with self._lock:
             if self._amazon is None:
                 from manifestctl.aws.source import EcrSource, ecr_sources
 
-                source = EcrSource(self.aws, self._runtime, self.token_cache())
-                stored = self._stored.sources if self._aws_settings.use == "auto" else ()
-                self._amazon = _Awaited(ecr_sources(stored, source, self._runtime), self._ahead)
+                stored = self._stored.sources if self.use != "always" else ()
+                aws = EcrSource(self.aws, self._runtime, self.token_cache()) if self.use != "never" else None
+                self._amazon = _Awaited(ecr_sources(stored, aws, self._runtime), self._ahead)
             return self._amazon
 
     def begin(self, registry: str, repository: str) -> None:

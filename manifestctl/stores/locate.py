@@ -92,10 +92,10 @@ class Stores:
         return self._stores[location.store]
 
     def reach(self, location: Location, count: int) -> None:
-        """Begin to connect to a location's registry, for ``count`` requests that will be sent at first; sends nothing.
+        """Begin to connect to a location's registry, for ``count`` requests that will be sent at first.
 
-        What comes before the first request then costs no more than the connections do. Raises `InputError` for options
-        or variables that cannot be used.
+        It is sent nothing yet. At one of Amazon's, credentials are looked for meanwhile. What comes before the first
+        request then costs no more than these do. Raises `InputError` for options or variables that cannot be used.
         """
         if isinstance(location, Reference):
             self._reached().begin(self._origin(location.registry), count)

@@ -7,20 +7,18 @@ fetches, the others wait for it. A credential that is refused is renewed, or the
 
 from __future__ import annotations
 
-import json
 import threading
 from dataclasses import field
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlencode
 
-from manifestctl.errors import DeniedError, ManifestctlError, UnreachableError
+from manifestctl.errors import DeniedError, UnreachableError
 from manifestctl.events import Warned
 from manifestctl.text import outside
 from manifestctl.transport.challenge import BASIC, BEARER, Challenge, Scope, check_realm, choose, merge, parse
 from manifestctl.transport.credentials import ANONYMOUS
-from manifestctl.transport.failures import failure
 from manifestctl.transport.message import BODY_LIMIT, Body, Request, Response
-from manifestctl.transport.retry import retry_after
+from manifestctl.transport.token_answers import DENIED, REFUSED, token
 from manifestctl.values import dataclass
 
 if TYPE_CHECKING:
@@ -28,12 +26,9 @@ if TYPE_CHECKING:
     from manifestctl.transport.credentials import Chain, Credential
     from manifestctl.transport.profiles import Profile
 
-_DEFAULT_LIFETIME = 60.0
 _CLIENT_ID = "manifestctl"
 # What token services without OAuth answer to POST, and what some say that have it and do not like the token.
 _NO_POST = frozenset({400, 401, 404, 405})
-_REFUSED = frozenset({400, 401})
-_DENIED = frozenset({400, 401, 403})
 _MAX_CREDENTIALS: Final = 8
 
 
@@ -72,6 +67,7 @@ class Authorizer:
         self._worked: set[Credential] = set()
         self._nobody: set[str] = set()
         self._believed: set[str] = set()
+        self._warned: set[str] = set()
         self._jointly = True
         self._challenge = _known_challenge(profile)
         self._lock = threading.RLock()
@@ -126,7 +122,7 @@ class Authorizer:
     def replace(self, repository: str, used: Authorization, *, unsaid: bool = False) -> bool:
         """Hear, without a challenge, that ``used`` is bad; returns whether there is another one to send.
 
-        ``unsaid``: that is only what a refusal without a reason may mean, which is believed once for a repository.
+        ``unsaid``: that is only what a refusal that does not say so may mean, which is believed once for a repository.
         """
         with self._lock:
             if self._renewed_meanwhile(repository, used):
@@ -200,9 +196,9 @@ class Authorizer:
                 self._held[repository] = Authorization(straight, credential.source, credential, again=again)
                 return
             response, together = self._fetch_token(repository, challenge, credential)
-            if response.status not in _REFUSED or not self._renewed(repository, credential):
+            if response.status not in REFUSED or not self._renewed(repository, credential):
                 break
-        value, expires = self._token(response, self._doing(challenge))
+        value, expires = token(response, self._doing(challenge), self._exchanger.runtime)
         joint = len(together) > 1
         held = Authorization(value, response.credentials, credential, expires, fetched=True, joint=joint, again=again)
         self._held.update(dict.fromkeys(together, held))
@@ -221,10 +217,14 @@ class Authorizer:
         """Get another credential in the place of a refused one; returns whether there is another."""
         if refused is None:
             return False
-        fresh = self._source.renew(self._registry, repository, refused, worked=refused in self._worked)
+        try:
+            fresh = self._source.renew(self._registry, repository, refused, worked=refused in self._worked)
+        except (DeniedError, UnreachableError):
+            self._warn_of(refused, "there are others, which cannot be had")
+            raise
         if fresh is not None and fresh != refused:
             if fresh.source != refused.source:
-                self._warn_of(refused, f"{fresh.source} is used instead")
+                self._warn_of(refused, f"used instead: {fresh.source}")
             return True
         wanted = self._wanted.get(repository, Scope.pull(repository))
         if not self._profile.anonymous_retry or "push" in wanted.actions or repository in self._nobody:
@@ -235,7 +235,9 @@ class Authorizer:
 
     def _warn_of(self, refused: Credential, instead: str) -> None:
         said = f"{self._registry} refused the credentials ({refused.source}); {instead}"
-        self._exchanger.runtime.observe(Warned(said))
+        if said not in self._warned:
+            self._warned.add(said)
+            self._exchanger.runtime.observe(Warned(said))
 
     def _fetch_token(
         self, repository: str, challenge: Challenge, credential: Credential | None
@@ -243,7 +245,7 @@ class Authorizer:
         check_realm(challenge.realm, self._registry, plain_http=self._plain_http)
         together = self._sharing(repository, credential) if self._jointly else [repository]
         response = self._ask(challenge, together, credential)
-        if len(together) > 1 and response.status in _DENIED:
+        if len(together) > 1 and response.status in DENIED:
             together = [repository]
             response = self._ask(challenge, together, credential)
             self._jointly = not response.ok
@@ -300,47 +302,6 @@ class Authorizer:
     def _doing(self, challenge: Challenge) -> str:
         host = challenge.realm.partition("://")[2].partition("/")[0]
         return f"getting a token for {self._registry} from {outside(host, 100)}"
-
-    def _token(self, response: Response, doing: str) -> tuple[str, float]:
-        """Return the value of the header, and when it expires; raises the error that the response is."""
-        if not response.ok:
-            wait = retry_after(response.headers.get("retry-after"), self._exchanger.runtime.now())
-            raise _no_token(response, failure(response, doing, retry_after=wait))
-        try:
-            answer = json.loads(response.body)
-            token, lifetime = answer.get("token") or answer.get("access_token"), _lifetime(answer.get("expires_in"))
-        except (ValueError, AttributeError, RecursionError):
-            token, lifetime = None, 0.0
-        if not isinstance(token, str) or not token or not token.isascii() or not token.isprintable():
-            raise UnreachableError(
-                f"{doing} failed: the answer holds no token", hint="A proxy may have answered in its place."
-            )
-        # Renewed a little before its end, so that it does not expire on the way.
-        return f"Bearer {token}", self._exchanger.runtime.monotonic() + lifetime - min(10.0, lifetime / 4)
-
-
-def _lifetime(value: object) -> float:
-    """Return how many seconds a token lives; what is no such number is the specification's default."""
-    try:
-        seconds = float(value)  # type: ignore[arg-type]
-    except (TypeError, ValueError, OverflowError):
-        return _DEFAULT_LIFETIME
-    return seconds if 0 < seconds < float("inf") else _DEFAULT_LIFETIME
-
-
-def _no_token(response: Response, error: ManifestctlError) -> ManifestctlError:
-    """Return the error of a token service as what it means for the registry's user."""
-    if isinstance(error, UnreachableError) and error.transient:
-        return error
-    if response.status in _DENIED or isinstance(error, DeniedError):
-        anonymous = response.credentials == ANONYMOUS.source
-        wrong = "The user name, password or token is wrong, or has expired; log in again."
-        return DeniedError(error.message, hint=error.hint if anonymous else wrong)
-    # A token service that is not there says nothing about an image.
-    return UnreachableError(
-        error.message,
-        hint="The registry sends for tokens to a place that gives none; log in with a password, or check its settings.",
-    )
 
 
 def _known_challenge(profile: Profile) -> Challenge | None:

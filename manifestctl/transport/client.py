@@ -38,6 +38,7 @@ _MAX_CHALLENGES = 3
 _MAX_LABEL = 63
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _FINAL = (b"not authorized to perform", b"maximum allowed", b"exceed")
+_TOKEN = b"token"
 _UNAUTHORIZED, _FORBIDDEN, _NOT_FOUND, _SEE_OTHER, _TOO_MANY = 401, 403, 404, 303, 429
 
 
@@ -120,6 +121,7 @@ class Exchanger:
         except UnreachableError as error:
             self.runtime.observe(unanswered(built, self.runtime.monotonic() - started, error.message))
             raise
+        self._connections.check_open(response)
         self.runtime.observe(exchanged(built, response, self.runtime.monotonic() - started))
         return response
 
@@ -275,10 +277,10 @@ class RegistryClient:
             return False
         if final.raw.status_code in self.profile.bad_token_statuses:
             text = final.body[0].lower() if final.body else b""
-            # A denial that names a permission or a quota is final; any other means that the token went bad.
-            unsaid = request.method == "HEAD" and not text
-            if unsaid or (b"denied" in text and not any(words in text for words in _FINAL)):
-                return self.authorizer.replace(request.repository, used, unsaid=unsaid)
+            # A denial that names a permission or a quota is final; any other may mean that the token went bad.
+            silent = request.method == "HEAD" and not text
+            if silent or (b"denied" in text and not any(words in text for words in _FINAL)):
+                return self.authorizer.replace(request.repository, used, unsaid=_TOKEN not in text)
         return final.raw.status_code == _FORBIDDEN and self.authorizer.narrow(request.repository, used)
 
     def _redirected(self, final: _Final) -> tuple[Request, httpx.URL]:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 FILE_LIMIT = 4 * 1024 * 1024
 
+_CORRECT = "Correct the file, or remove it and log in again."
 _FIELDS = ("auth", "username", "password", "identitytoken", "registrytoken")
 # What may follow the host in Docker's keys, which were URLs of the API once.
 _API_PATHS = frozenset({"", "v1", "v2"})
@@ -68,16 +69,16 @@ class CredentialFile:
         try:
             document = load(raw, name, FILE_LIMIT) if raw.strip() else {}
         except DocumentError as error:
-            raise InputError(error.message, hint="Correct the file, or remove it and log in again.") from error
+            raise InputError(error.message, hint=_CORRECT) from error
         if not isinstance(document, dict):
-            raise InputError(f"{name}: is not a JSON object", hint="Correct the file, or remove it and log in again.")
+            raise InputError(f"{name}: is not a JSON object", hint=_CORRECT)
         if bare:
             return cls(name, document, {}, scoped=scoped)
         if closed and (strange := next((key for key in document if key.casefold() != "auths"), None)) is not None:
             raise InputError(f"{name}: '{escape(strange, 80)}' does not belong there, only 'auths' does")
         store = value_of(document, "credsStore")
         if store is not None and not isinstance(store, str):
-            raise InputError(f"{name}: 'credsStore' is not a string")
+            raise InputError(f"{name}: 'credsStore' is not a string", hint=_CORRECT)
         return cls(name, _object(document, "auths", name), _object(document, "credHelpers", name), store or "", scoped)
 
     def helper(self, registry: str) -> NamedHelper | None:
@@ -154,7 +155,7 @@ def _object(document: Mapping[str, Any], name: str, file: str) -> Mapping[str, A
     if value is None:
         return {}
     if not isinstance(value, dict):
-        raise InputError(f"{file}: '{name}' is not a JSON object")
+        raise InputError(f"{file}: '{name}' is not a JSON object", hint=_CORRECT)
     return value
 
 

@@ -19,7 +19,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 from manifestctl.errors import DeniedError, InputError
 from manifestctl.events import Warned
-from manifestctl.files import locked, read_regular, reason, replacing
+from manifestctl.files import is_temporary, locked, read_regular, reason, replacing
 from manifestctl.model.strict_json import load
 from manifestctl.text import escape
 from manifestctl.transport.credential_files import FILE_LIMIT, CredentialFile
@@ -128,6 +128,9 @@ class CredentialWriter:
         error = self._erase_by(helper, keys, places) if helper is not None else None
         if keys:
             self._edit(lambda auths: [auths.pop(key, None) for key in keys])
+        else:
+            with _alone_at(self._real_path()):
+                pass
         if any(_is_filled(file.auths[key]) for key in keys):
             places.append(self._name)
         return Erased(tuple(places), _called(helper) if helper is not None else "", error)
@@ -190,7 +193,7 @@ class CredentialWriter:
         with self._errors("written"):
             path = self._real_path()
             path.parent.mkdir(mode=_PRIVATE_DIRECTORY, parents=True, exist_ok=True)
-            with _locked(path.parent):
+            with _alone_at(path):
                 raw = self._raw(path)
                 self._parsed(raw)
                 document = load(raw, self._name, FILE_LIMIT) if raw.strip() else {}
@@ -215,11 +218,15 @@ class CredentialWriter:
 
 
 @contextlib.contextmanager
-def _locked(directory: Path) -> Iterator[None]:
+def _alone_at(path: Path) -> Iterator[None]:
+    """Keep other processes from writing a file, and remove what some that were killed while they did have left."""
     with contextlib.ExitStack() as held:
         # Network file systems may have no locks for directories; the file is replaced whole all the same.
         with contextlib.suppress(OSError):
-            held.enter_context(locked(directory))
+            held.enter_context(locked(path.parent))
+            for left in path.parent.iterdir() if os.name == "posix" else ():
+                if is_temporary(left.name, path.name):
+                    left.unlink()
         yield
 
 

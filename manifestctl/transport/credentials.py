@@ -108,8 +108,8 @@ class Chain:
 
         If another thread has replaced it already, that one is returned. The source that gave it is asked for a fresh
         one, then the sources behind it. With ``worked`` (the registry took it earlier in this run, so it has expired)
-        its source may renew again and again; otherwise only once, so that a source whose every credential is refused
-        does not stand before the next one for ever.
+        its source may renew again and again; what a renewal gave and was never taken is not renewed, so that a source
+        whose every credential is refused does not stand before the next one for ever.
         """
         slot = self._slot(registry, repository)
         with slot.lock:
@@ -140,7 +140,7 @@ class Chain:
             except ManifestctlError as error:
                 return _Answer(error=error)
             if fresh is not None and fresh != rejected:
-                return _Answer(fresh, old.place, renewed=not worked)
+                return _Answer(fresh, old.place, renewed=True)
         return self._ask(registry, repository, old.place + 1)
 
 

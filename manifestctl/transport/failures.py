@@ -23,7 +23,7 @@ from manifestctl.errors import (
 from manifestctl.model.permission import Denial
 from manifestctl.text import outside
 from manifestctl.transport.credentials import ANONYMOUS
-from manifestctl.transport.known_answers import known_error, log_in, overload, read_only, refused
+from manifestctl.transport.known_answers import FROM_AWS, known_error, log_in, overload, read_only, refused
 
 if TYPE_CHECKING:
     import httpx
@@ -141,6 +141,8 @@ def _who(response: Response) -> str:
 def _as_whom(response: Response) -> str:
     if response.credentials == ANONYMOUS.source:
         return " (asked without credentials)"
+    if response.credentials.startswith(FROM_AWS):
+        return f" ({response.credentials})"
     return f" (credentials: {response.credentials})" if response.credentials else ""
 
 
@@ -183,6 +185,11 @@ _MISSING_HINT = (
 _READ_ONLY_HINT = (
     "This registry does not accept writes: it is read-only, a mirror or a pull-through cache. Push to the registry "
     "behind it."
+)
+# As a URL it would be redacted.
+_PROXY_USER = (
+    "The proxy wants a user and a password that it knows: write them into HTTPS_PROXY before the host, as "
+    "USER:PASSWORD@HOST:PORT."
 )
 _HTML_HINT = "A proxy or another web server answered; check the host and the proxy variables."
 
@@ -241,7 +248,8 @@ def _network_words(error: httpx.TransportError, host: str, scheme: str) -> _Word
     if isinstance(error, httpx.ProxyError):
         # A proxy that answers CONNECT with 5xx could not reach the host; with anything else it does not want to.
         words = f"the proxy did not connect to {host}: {text}"
-        return words, "Check HTTPS_PROXY, HTTP_PROXY and NO_PROXY.", text.startswith("5")
+        hint = _PROXY_USER if text.startswith("407") else "Check HTTPS_PROXY, HTTP_PROXY and NO_PROXY."
+        return words, hint, text.startswith("5")
     if isinstance(error, httpx.ConnectTimeout):
         words = f"{host} did not accept a connection in time"
         return words, "Check the host name, the network and the proxy variables.", True

@@ -24,8 +24,8 @@ FROM_AWS = "AWS credentials"
 """How the source of a credential begins that AWS gave for this very run."""
 
 NO_AWS_CREDENTIALS = (
-    "No AWS credentials were found: set AWS_PROFILE, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or let the job "
-    "assume a role; 'manifestctl doctor' shows what is found."
+    "No AWS credentials were used: set AWS_PROFILE, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or let the job "
+    "assume a role, and leave out --no-aws; 'manifestctl doctor' shows what is found."
 )
 _MANIFEST = r"invalid parameter at 'imagemanifest' failed to satisfy constraint: "
 _ABSENT = r"the repository with name '(?P<name>[^']{0,400})' does not exist in the registry with id"
@@ -63,16 +63,17 @@ def _absent_repository(response: Response, said: str) -> str:
     request = response.request
     found = re.search(_ABSENT, said, re.IGNORECASE)
     name = (request.repository if request is not None else "") or (found["name"] if found else "")
-    first, _, rest = name.partition("/")
-    if _is_host(first, response.registry):
-        return (
-            f"The host {escape(first, 300)} stands inside the repository's name; if that is not meant, give it once, "
-            f"at the beginning: {escape(name, 300)}."
-        )
     profile = profile_for(response.registry)
+    for uri in (name, name.partition("/")[2] if profile.password_as_bearer else ""):
+        host, _, _ = uri.partition("/")
+        if _is_host(host, response.registry):
+            return (
+                f"The host {escape(host, 300)} stands inside the repository's name; if that is not meant, give it "
+                f"once, at the beginning: {escape(uri, 300)}."
+            )
     if response.registry and not profile.amazon:
         return "Check the name; behind this registry is Amazon's, where a repository is made before the first push."
-    if profile.password_as_bearer and not rest:
+    if profile.password_as_bearer and "/" not in name:
         return "A name in ECR Public has the registry's alias before the repository: {registry}/ALIAS/NAME."
     wanted = request is None or request.writes
     return (
@@ -179,8 +180,15 @@ def log_in(response: Response) -> str:
 
 def refused(response: Response) -> str:
     """Return the next step for who was refused, for reasons that the registry keeps to itself."""
-    if not profile_for(response.registry).amazon:
+    profile, request = profile_for(response.registry), response.request
+    if not profile.amazon:
         return "The credentials were refused or lack this permission; log in again, or use an account that has it."
+    if request is not None and request.method == "HEAD" and "/blobs/" in request.path:
+        action = f"{'ecr-public' if profile.password_as_bearer else 'ecr'}:BatchCheckLayerAvailability"
+        return (
+            f"To look for a layer takes {action}, which may be missing: an answer to HEAD names no permission. "
+            "'manifestctl doctor' shows whose the credentials are."
+        )
     return (
         "The credentials were refused, or lack a permission that is not named; 'manifestctl doctor' shows whose they "
         f"are. A stale log-in goes with 'docker logout {response.registry}'."

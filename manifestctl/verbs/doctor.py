@@ -138,7 +138,8 @@ class _Examination:
         aws = self.keys.aws()
         alias = [doctor_aws.alias(self.repository, aws)] if public else []
         if any(check.state != "ok" for check in alias):
-            return alias, [skipped("quotas", "needs an alias that is ours")]
+            wanted = "an alias that is ours" if alias[0].state == "failed" else "to know our aliases"
+            return alias, [skipped("quotas", f"needs {wanted}")]
         return alias, [doctor_aws.quotas(self.repository, self.reference.digest or self.reference.selector, aws)]
 
 

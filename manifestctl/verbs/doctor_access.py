@@ -100,7 +100,7 @@ def stored_check(found: Stored, use: Use | None, registry: str, tried: Tried | N
         return _none(name, use, registry, asks=asks)
     if tried is not None and tried.credentials not in ("", found.source):
         step = f"Log in anew ('manifestctl login {registry}'), or drop it ('manifestctl logout {registry}')."
-        return warning(name, f"{found.source}: the registry refuses it; {tried.credentials} is used instead", step)
+        return warning(name, f"{found.source}: the registry refuses it; used instead: {tried.credentials}", step)
     return ok(name, f"{found.source}{', asked before AWS' if use == 'auto' else ''}")
 
 
@@ -136,7 +136,12 @@ def _none(name: str, use: Use | None, registry: str, *, asks: bool | None) -> Ch
         return skipped(name, "none were found")
     if not asks:
         return ok(name, "none were found, and the registry asks for none")
-    return warning(name, "none were found, and the registry asks for some", f"Log in: 'manifestctl login {registry}'.")
+    wanted = "none were found, and the registry asks for some"
+    if use == "never":
+        # Others may take a push from anybody, which is tried.
+        hint = f"Leave out --no-aws, or log in: 'manifestctl login {registry}'."
+        return failed(name, DeniedError(wanted, hint=hint))
+    return warning(name, wanted, f"Log in: 'manifestctl login {registry}'.")
 
 
 def _refused(

@@ -117,7 +117,8 @@ def quotas(repository: RepositoryName, named: str | Digest, aws: Aws) -> Check:
         return skipped("quotas", f"AWS does not tell: {words(error)}")
     if count is None:
         return ok("quotas", f"{named} is not there yet; an image may have {limit:,} tags")
-    seen = f"the image that is {named} has {count:,} of the {limit:,} tags that it may have"
+    tagged = "tagged " if isinstance(named, str) else ""
+    seen = f"the image {tagged}{named} has {count:,} of the {limit:,} tags that it may have"
     if count < limit * _NEARLY_FULL:
         return ok("quotas", seen)
     return warning("quotas", seen, "The quota is fixed; delete tags that nobody needs before more are added.")

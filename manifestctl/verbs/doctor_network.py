@@ -103,17 +103,10 @@ def _shown(addresses: list[Address]) -> str:
 def _with_obstacle(probe: RegistryProbe, checks: list[Check], obstacle: Obstacle) -> list[Check]:
     doing = f"asking {probe.host}"
     if obstacle.step == "proxy":
-        return [failed("proxy", _proxy_error(obstacle.error), doing)]
+        return [failed("proxy", obstacle.error, doing)]
     if obstacle.step == "tls":
         return [*checks, failed("tls", obstacle.error, doing)]
     return [*checks, _tls(probe, None), failed("registry", obstacle.error, doing)]
-
-
-def _proxy_error(error: ManifestctlError) -> ManifestctlError:
-    if ": 407" not in error.message:
-        return error
-    hint = "The proxy wants a user and a password: put them into HTTPS_PROXY, as http://USER:PASSWORD@HOST:PORT."
-    return UnreachableError(error.message, hint=hint)
 
 
 def _cut_off(checks: list[Check]) -> Network:

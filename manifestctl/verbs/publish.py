@@ -224,12 +224,15 @@ def _partial(states: Sequence[TagState], failed: TagState, error: ManifestctlErr
 def _write(
     store: Store, content: Content, state: TagState, guard: Guard, runtime: Runtime, *, tagged: bool = True
 ) -> None:
+    where = escape(f"{store.name}:{state.tag}" if tagged else f"{store.name}@{state.tag}", 400)
+
     def attempt() -> bool:
         state.moved = "unknown"
         try:
             store.write_manifest(content, state.tag if tagged else None, guard.condition())
         except MissingContentError:
             state.moved = "false"
+            runtime.observe(Noted(f"{where} is refused: the registry does not see all it names yet; asking again"))
             raise
         return True
 

@@ -52,9 +52,9 @@ class RepositoryRequest:
         else:
             wrong, other = [CATALOG_OPTIONS[name] for name in self.catalog.given], "public repositories"
         if wrong:
-            service = "ECR Public" if self.name.host.is_public else "private"
+            service = "one of ECR Public" if self.name.host.is_public else "private"
             raise InputError(
-                f"{', '.join(wrong)}: of {other} alone, and {escape(str(self.name), 300)} is {service}",
+                f"{', '.join(wrong)}: for {other} alone, and {escape(str(self.name), 300)} is {service}",
                 hint="Leave out what the other service has.",
             )
 

@@ -17,27 +17,20 @@ from manifestctl.aws.refusals import NoAwsCredentialsError
 from manifestctl.errors import DeniedError, InputError, InterruptedRun, ManifestctlError, UnreachableError
 from manifestctl.events import Retried
 from tests.support.actions import close, reset, stall, status
-from tests.support.aws_run import AwsRun, running_aws
 from tests.support.connect_proxy import ConnectProxy
 from tests.support.faults import FOREVER
 from tests.support.privileges import unprivileged
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
+    from tests.support.aws_run import AwsRun
     from tests.support.faults import Action
 
 PUBLIC, PRIVATE = Endpoint("ecr-public", "us-east-1"), Endpoint("ecr", "eu-west-1")
 OPERATION = "get_authorization_token"
 DOING = "getting a token"
 ROLE = "arn:aws:iam::123456789012:role/release"
-
-
-@pytest.fixture
-def run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[AwsRun]:
-    with running_aws(monkeypatch, tmp_path) as running:
-        yield running
 
 
 def failed(run: AwsRun, *, tries: int = 5, profile: str = "", timeouts: Timeouts | None = None) -> ManifestctlError:
@@ -157,6 +150,23 @@ def test_there_is_one_level_of_retries(run: AwsRun, action: Action, tries: int) 
     assert error.message.startswith(f"{DOING} failed: ")
     assert fault.hits == run.aws.count() == tries
     assert len(run.world.slept) == len(run.world.heard(Retried)) == tries - 1
+
+
+@pytest.mark.parametrize("profile", ["release", "web", "sso"])
+def test_nor_are_there_others_where_credentials_are_got(run: AwsRun, profile: str) -> None:
+    everywhere(run)
+    fault = run.aws.faults.add(status(500), times=FOREVER)
+    assert isinstance(failed(run, tries=3, profile=profile), UnreachableError)
+    assert fault.hits == run.aws.count() == 3
+    assert len(run.world.slept) == 2
+
+
+def test_nor_is_it_waited_longer_there(run: AwsRun) -> None:
+    everywhere(run)
+    run.aws.faults.add(stall(), times=FOREVER)
+    assert isinstance(failed(run, tries=1, profile="release", timeouts=Timeouts(1, 0.2)), UnreachableError)
+    assert run.aws.count() == 1
+    run.aws.release()
 
 
 def test_an_api_that_hangs_is_given_up(run: AwsRun) -> None:

@@ -106,16 +106,20 @@ def test_files_are_looked_for_in_the_home(tmp_path: Path, below: str) -> None:
     assert key({}) != before
 
 
+FILLED = ("/d/e/$NONE/$/c", "$D/.aws/credentials", "$D/b")
+
+
 @pytest.mark.parametrize(
     ("environ", "expected"),
     [
-        ({}, ()),
-        ({"HOME": "/h"}, ("/h/.aws/config", "/h/.aws/credentials", "/h/.boto")),
-        ({"HOME": "/h", "AWS_CONFIG_FILE": "~/c"}, ("/h/c", "/h/.aws/credentials", "/h/.boto")),
-        ({"AWS_CONFIG_FILE": "~/c"}, ("~/c",)),
-        ({"AWS_CONFIG_FILE": "~nobody-has-this-name/c"}, ("~nobody-has-this-name/c",)),
+        ({}, ("/etc/boto.cfg",)),
+        ({"HOME": "/h"}, ("/h/.aws/config", "/h/.aws/credentials", "/etc/boto.cfg", "/h/.boto")),
+        ({"HOME": "/h", "AWS_CONFIG_FILE": "~/c", "BOTO_CONFIG": "/b"}, ("/h/c", "/h/.aws/credentials", "/b")),
+        ({"AWS_CONFIG_FILE": "~/c"}, ("~/c", "/etc/boto.cfg")),
+        ({"AWS_CONFIG_FILE": "~nobody-has-this-name/c"}, ("~nobody-has-this-name/c", "/etc/boto.cfg")),
         ({"AWS_SHARED_CREDENTIALS_FILE": "/s", "BOTO_CONFIG": "/b", "AWS_CREDENTIAL_FILE": "/c"}, ("/s", "/c", "/b")),
-        ({"AWS_WEB_IDENTITY_TOKEN_FILE": "/token"}, ()),
+        ({"AWS_WEB_IDENTITY_TOKEN_FILE": "/token"}, ("/etc/boto.cfg",)),
+        ({"AWS_CONFIG_FILE": "$D/${E F}/$NONE/$/c", "D": "/d", "E F": "e", "BOTO_CONFIG": "~/b", "HOME": "$D"}, FILLED),
     ],
 )
 def test_where_boto3_looks_for_keys(environ: dict[str, str], expected: tuple[str, ...]) -> None:

@@ -13,8 +13,9 @@ from botocore.credentials import AssumeRoleProvider, SSOProvider
 from botocore.exceptions import ClientError
 from botocore.tokens import SSOTokenProvider
 
+from manifestctl.aws.boto_failures import FAILURES
 from manifestctl.aws.calls import Endpoint, Timeouts
-from manifestctl.aws.refusals import NoAwsCredentialsError, clock_offset, translated, wrong_clock
+from manifestctl.aws.refusals import REFUSALS, NoAwsCredentialsError, clock_offset, translated, wrong_clock
 from manifestctl.errors import (
     DeniedError,
     InputError,
@@ -23,8 +24,8 @@ from manifestctl.errors import (
     NotFoundError,
     UnreachableError,
 )
+from manifestctl.text import outside
 from tests.support.actions import HOSTILE_TEXT, PROXY_PAGE, close, reset, stall
-from tests.support.aws_run import AwsRun, running_aws
 from tests.support.certificates import make_certificates
 from tests.support.faults import FOREVER
 from tests.support.http_message import Response
@@ -32,9 +33,9 @@ from tests.support.http_server import HttpServer
 from tests.support.known_errors import LIMIT, NOW, client_error
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
+    from tests.support.aws_run import AwsRun
     from tests.support.faults import Action
 
 PUBLIC = Endpoint("ecr-public", "us-east-1")
@@ -42,12 +43,6 @@ STS = Endpoint("sts", "us-east-1")
 DOING = "getting a token for public.ecr.aws"
 ROLE = "arn:aws:iam::123456789012:role/release"
 OPERATION = "GetAuthorizationToken"
-
-
-@pytest.fixture
-def run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[AwsRun]:
-    with running_aws(monkeypatch, tmp_path) as running:
-        yield running
 
 
 class Somebody(HttpServer):
@@ -142,7 +137,8 @@ def test_both_permissions_of_a_token_are_named(run: AwsRun, denied: str) -> None
     run.aws.deny(denied)
     error = failed(run)
     assert isinstance(error, DeniedError)
-    assert "needs both ecr-public:GetAuthorizationToken and sts:GetServiceBearerToken. arn:aws:iam::" in error.hint
+    needed = "A token for ECR Public needs both ecr-public:GetAuthorizationToken and sts:GetServiceBearerToken."
+    assert error.hint.startswith(f"{needed} arn:aws:iam::")
     assert f"lacks {denied} on *" in error.hint
     assert json.loads(error.statement) == {"Effect": "Allow", "Action": denied, "Resource": "*"}
     assert error.hint.endswith(error.statement)
@@ -427,6 +423,11 @@ def test_proxies_that_refuse(run: AwsRun, status: int, hint: str, passes: bool) 
     assert error.transient is passes
 
 
+def test_no_advice_is_taken_for_a_secret() -> None:
+    steps = [known.step for known in (*REFUSALS, *FAILURES)]
+    assert [outside(step, 8192) for step in steps] == steps
+
+
 def test_a_proxy_that_is_not_there(run: AwsRun) -> None:
     elsewhere(run, "https://api.ecr-public.example")
     run.set(HTTPS_PROXY="http://127.0.0.1:1")
@@ -585,6 +586,20 @@ def test_a_role_that_may_not_be_assumed_says_which_call_that_was(run: AwsRun) ->
     assert error.message.endswith('" to AssumeRole')
     assert isinstance(error, DeniedError)
     assert json.loads(error.statement)["Resource"] == ROLE
+
+
+def test_keys_in_an_answer_that_breaks_off_are_not_shown(run: AwsRun) -> None:
+    run.profiles(f"[profile ci]\nrole_arn = {ROLE}\nsource_profile = keys\n", "[keys]\nKEYS\n")
+    cut = b"<AssumeRoleResponse><AssumeRoleResult><Credentials><SecretAccessKey>s3cret-of-the-role</SecretAccessKey>"
+    with Somebody(200, cut, "text/xml") as server:
+        run.set(AWS_ENDPOINT_URL_STS=server.url)
+        error = failed(run, profile="ci")
+    assert isinstance(error, UnreachableError)
+    assert "the answer is not AWS's, and cannot be read" in error.message
+    cause: BaseException | None = error
+    while cause is not None:
+        assert "s3cret" not in f"{cause!r}{cause}"
+        cause = cause.__cause__ or cause.__context__
 
 
 def test_a_role_that_wants_a_code_where_nobody_can_be_asked(run: AwsRun, monkeypatch: pytest.MonkeyPatch) -> None:

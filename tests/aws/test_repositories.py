@@ -25,21 +25,13 @@ from manifestctl.model.reference import Reference
 from tests.support.actions import reset
 from tests.support.aws import calls_of
 from tests.support.aws_models import operation_model
-from tests.support.aws_run import AwsRun, running_aws
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
+    from tests.support.aws_run import AwsRun
 
 PRIVATE = "123456789012.dkr.ecr.eu-west-1.amazonaws.com"
 WEB = "public.ecr.aws/acme/web"
 OTHER = "210987654321"
-
-
-@pytest.fixture
-def run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[AwsRun]:
-    with running_aws(monkeypatch, tmp_path) as running:
-        yield running
 
 
 def make_missing(run: AwsRun, text: str) -> bool:

@@ -72,7 +72,7 @@ def test_what_the_host_says() -> None:
         ("Web", "must be lower-case", "Write web"),
         (f"{PUBLIC}/Acme/web", "must be lower-case", f"Write {PUBLIC}/acme/web"),
         (f"{PRIVATE}/Web", "must be lower-case", f"Write {PRIVATE}/web"),
-        ("w", "has 1 characters, and on ECR Public it has 2 to 205", "length"),
+        ("w", "has 1 character, and on ECR Public it has 2 to 205", "length"),
         (f"{PUBLIC}/acme/a{LONG_PUBLIC}", "has 206 characters, and on ECR Public it has 2 to 205", "length"),
         (f"{PRIVATE}/a{LONG_PRIVATE}", "has 257 characters, and on ECR it has 2 to 256", "length"),
         ("we__b", "one separator at a time", "Write we_b"),
@@ -101,8 +101,13 @@ def test_what_aws_would_refuse(text: str, reason: str, hint: str) -> None:
 def test_of_a_reference() -> None:
     reference = Reference(PUBLIC, "acme/web", "1", Digest.of(b""))
     assert RepositoryName.of(reference) == RepositoryName.parse(f"{PUBLIC}/acme/web")
-    with pytest.raises(InputError, match="no alias"):
+    # As an image, "web" alone is somewhere else.
+    with pytest.raises(InputError, match="no alias") as caught:
         RepositoryName.of(Reference(PUBLIC, "web"))
+    assert caught.value.hint == f"Write {PUBLIC}/ALIAS/web."
+    with pytest.raises(InputError, match="no alias") as caught:
+        RepositoryName.parse(f"{PUBLIC}/web")
+    assert caught.value.hint == f"Write {PUBLIC}/ALIAS/web, or web alone for your own alias."
 
 
 def test_under_another_alias() -> None:

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from manifestctl.aws.hosts import ecr_host
 from manifestctl.aws.source import EcrSource, ecr_sources
 from manifestctl.aws.token_cache import TokenCache
 from manifestctl.aws.tokens import Token
@@ -18,17 +17,15 @@ from manifestctl.errors import DeniedError, InputError, InterruptedRun, Manifest
 from manifestctl.events import Noted, Warned
 from manifestctl.transport.credentials import Chain, Credential
 from tests.support.actions import status
-from tests.support.aws_run import AwsRun, running_aws
+from tests.support.aws_run import AwsRun, amazon
 from tests.support.faults import FOREVER
 from tests.support.reach import Known
 from tests.support.world import World
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-    from pathlib import Path
+    from collections.abc import Callable
 
     from manifestctl.aws.calls import Aws
-    from manifestctl.aws.hosts import EcrHost
 
 PUBLIC, DUAL_STACK = "public.ecr.aws", "ecr-public.aws.com"
 ONE, TWO, FAR = (
@@ -37,12 +34,6 @@ ONE, TWO, FAR = (
 )
 ID = "0" * 64
 CI = Credential("the test", "ci", "pass-word-of-ci")
-
-
-@pytest.fixture
-def run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[AwsRun]:
-    with running_aws(monkeypatch, tmp_path) as running:
-        yield running
 
 
 def cache_of(run: AwsRun) -> TokenCache:
@@ -62,14 +53,8 @@ def got(source: EcrSource, registry: str = PUBLIC, repository: str = "acme/web")
 
 def kept(run: AwsRun, registry: str) -> str | None:
     """Return the password in the cache for a registry."""
-    token = cache_of(run).read(at(registry))
+    token = cache_of(run).read(amazon(registry))
     return token.password if token else None
-
-
-def at(registry: str) -> EcrHost:
-    host = ecr_host(registry)
-    assert host is not None
-    return host
 
 
 def never() -> Aws:
@@ -107,7 +92,7 @@ def test_one_call_for_each_service_and_region(
     source = source_of(run, cached=cached)
     for registry in registries:
         for repository in ("acme/web", "acme/api"):
-            assert run.aws.is_valid(got(source, registry, repository).password, at(registry).service)
+            assert run.aws.is_valid(got(source, registry, repository).password, amazon(registry).service)
     assert run.aws.operations == ["GetAuthorizationToken"] * calls
     if cached:
         again = source_of(run, make=never)
@@ -250,7 +235,7 @@ def test_what_is_refused_is_not_in_the_cache_if_there_is_no_other(run: AwsRun) -
 
 
 def test_renewal_of_what_was_never_asked_for(run: AwsRun) -> None:
-    cache_of(run).write(at(PUBLIC), Token("AWS", "stale", "x", run.world.now + 43000, run.world.now + 39000))
+    cache_of(run).write(amazon(PUBLIC), Token("AWS", "stale", "x", run.world.now + 43000, run.world.now + 39000))
     renewed = source_of(run).renew(PUBLIC, "acme/web", CI)
     assert renewed is not None
     assert renewed.password == run.aws.tokens[0].password
@@ -265,7 +250,7 @@ def test_no_credentials_are_no_error_and_said_once(run: AwsRun, registry: str) -
     source = source_of(run)
     assert [source.credential(registry, name) for name in ("web", "api")] == [None, None]
     notes = [event.message for event in run.world.heard(Noted)]
-    assert notes == [f"no AWS credentials were found for {registry}; it is asked without any"]
+    assert notes == [f"no AWS credentials were found for {registry}"]
     assert not (run.home / "tokens").exists()
 
 

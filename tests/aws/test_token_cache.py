@@ -13,16 +13,18 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from manifestctl.aws.hosts import EcrHost, ecr_host
 from manifestctl.aws.token_cache import TokenCache, cache_directory, forget_all
 from manifestctl.aws.tokens import Token, as_json
 from manifestctl.events import Warned
+from tests.support.aws_run import amazon
 from tests.support.privileges import NOBODY, unprivileged
 from tests.support.running import LIMIT, ROOT
 from tests.support.world import EPOCH, World
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from manifestctl.aws.hosts import EcrHost
 
 HOUR = 3600.0
 ID, OTHER_ID = "0" * 64, "f" * 64
@@ -31,13 +33,7 @@ TOKEN = Token("AWS", PASSWORD, "environment variables", EPOCH + 12 * HOUR, EPOCH
 PRIVATE = "123456789012.dkr.ecr.eu-west-1.amazonaws.com"
 
 
-def at(name: str) -> EcrHost:
-    host = ecr_host(name)
-    assert host is not None
-    return host
-
-
-HOST = at("public.ecr.aws")
+HOST = amazon("public.ecr.aws")
 
 
 class Scene:
@@ -92,8 +88,8 @@ def test_it_is_for_its_owner_alone(scene: Scene) -> None:
 
 def test_each_registry_and_identity_has_its_own(scene: Scene) -> None:
     scene.cache.write(HOST, TOKEN)
-    assert scene.cache.read(at("ecr-public.aws.com")) is None
-    assert scene.cache.read(at(PRIVATE)) is None
+    assert scene.cache.read(amazon("ecr-public.aws.com")) is None
+    assert scene.cache.read(amazon(PRIVATE)) is None
     assert scene.of(OTHER_ID).read(HOST) is None
 
 
@@ -260,7 +256,7 @@ def test_a_directory_that_may_not_be_trusted_is_not_used(scene: Scene, lay: Call
     why = lay(scene)
     before = sorted(path.name for path in scene.directory.iterdir())
     assert scene.cache.read(HOST) is None
-    scene.cache.write(at(PRIVATE), TOKEN)
+    scene.cache.write(amazon(PRIVATE), TOKEN)
     assert sorted(path.name for path in scene.directory.iterdir()) == before
     # Once, however often it is met.
     assert len(scene.warnings) == 1
@@ -362,15 +358,17 @@ def test_what_no_token_gets_as_old_as_is_removed(scene: Scene) -> None:
 
 
 def test_logging_out_drops_the_tokens_of_all_identities(scene: Scene) -> None:
-    long = at(f"123456789012.dkr.ecr.{'x' * 40}.amazonaws.com")
+    long = amazon(f"123456789012.dkr.ecr.{'x' * 40}.amazonaws.com")
     for identity in (ID, OTHER_ID):
-        for host in (HOST, at(PRIVATE), long):
+        for host in (HOST, amazon(PRIVATE), long):
             scene.of(identity).write(host, TOKEN)
     for host in (HOST, long):
         (scene.directory / f".{scene.path(host).name[:50]}.{'0' * 16}.tmp").write_text(PASSWORD)
     assert forget_all(HOST, scene.directory) == 2
     assert forget_all(long, scene.directory) == 2
-    assert sorted(scene.directory.iterdir()) == sorted(scene.path(at(PRIVATE), identity) for identity in (ID, OTHER_ID))
+    assert sorted(scene.directory.iterdir()) == sorted(
+        scene.path(amazon(PRIVATE), identity) for identity in (ID, OTHER_ID)
+    )
     assert forget_all(HOST, scene.directory) == 0
 
 

@@ -4,40 +4,21 @@ from __future__ import annotations
 
 import base64
 import json
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
 from manifestctl.aws.calls import Endpoint
-from manifestctl.aws.hosts import ecr_host
 from manifestctl.aws.tokens import MARGIN, Token, as_json, endpoint_of, fetch_token, of_json
 from manifestctl.errors import UnreachableError
 from manifestctl.transport.credentials import Credential
 from tests.support.actions import respond
-from tests.support.aws_run import AwsRun, running_aws
+from tests.support.aws_run import AwsRun, amazon
 from tests.support.http_message import json_response
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
-
-    from manifestctl.aws.hosts import EcrHost
 
 HOUR = 3600.0
 PRIVATE = "123456789012.dkr.ecr.eu-west-1.amazonaws.com"
 TOKEN = Token("AWS", "pass:word", "environment variables", 2e9, 1.9e9)
-
-
-@pytest.fixture
-def run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[AwsRun]:
-    with running_aws(monkeypatch, tmp_path) as running:
-        yield running
-
-
-def host(name: str = "public.ecr.aws") -> EcrHost:
-    found = ecr_host(name)
-    assert found is not None
-    return found
 
 
 @pytest.mark.parametrize(
@@ -52,7 +33,7 @@ def host(name: str = "public.ecr.aws") -> EcrHost:
 )
 def test_the_service_and_region_of_the_registry_give_it(run: AwsRun, name: str, service: str, region: str) -> None:
     run.set(AWS_REGION="ap-south-1")
-    token = fetch_token(host(name), run.make())
+    token = fetch_token(amazon(name), run.make())
     assert [(call.service, call.region, call.operation) for call in run.aws.calls] == [
         (service, region, "GetAuthorizationToken")
     ]
@@ -73,7 +54,7 @@ def test_the_service_and_region_of_the_registry_give_it(run: AwsRun, name: str, 
     ],
 )
 def test_the_api_is_reached_in_the_way_that_the_registry_is(name: str, endpoint: Endpoint) -> None:
-    assert endpoint_of(host(name)) == endpoint
+    assert endpoint_of(amazon(name)) == endpoint
 
 
 @pytest.mark.parametrize(
@@ -91,7 +72,7 @@ def test_the_api_is_reached_in_the_way_that_the_registry_is(name: str, endpoint:
 def test_how_long_it_is_used(run: AwsRun, source: Any, lifetime: float, fresh: float) -> None:
     run.be(run.aws.environ(source=source))
     run.aws.token_lifetime = lifetime
-    token = fetch_token(host(), run.make())
+    token = fetch_token(amazon(), run.make())
     assert token.expires == pytest.approx(run.world.now + lifetime, abs=1)
     assert token.fresh_until == pytest.approx(run.world.now + fresh, abs=1)
     assert token.fresh_until <= token.expires - MARGIN
@@ -123,7 +104,7 @@ def data(token: object, expires: object = 2e9) -> dict[str, Any]:
 def test_an_answer_without_a_token(run: AwsRun, answer: object) -> None:
     run.aws.faults.add(respond(lambda: json_response(answer)))
     with pytest.raises(UnreachableError, match=r"getting a token for public\.ecr\.aws failed.*no token") as caught:
-        fetch_token(host(), run.make())
+        fetch_token(amazon(), run.make())
     assert not caught.value.transient
     assert caught.value.__cause__ is caught.value.__context__ is None
     assert "secret-part" not in f"{caught.value!r} {caught.value.hint}"
@@ -134,9 +115,9 @@ def test_private_ecr_gives_a_list(run: AwsRun, answer: list[object]) -> None:
     run.aws.faults.add(respond(lambda: json_response({"authorizationData": answer})))
     if not answer:
         with pytest.raises(UnreachableError, match="no token"):
-            fetch_token(host(PRIVATE), run.make())
+            fetch_token(amazon(PRIVATE), run.make())
         return
-    assert fetch_token(host(PRIVATE), run.make()).password == "p1"
+    assert fetch_token(amazon(PRIVATE), run.make()).password == "p1"
 
 
 def test_it_becomes_a_credential() -> None:

@@ -86,6 +86,13 @@ def test_a_token_that_is_denied_is_asked_for_once_however_many_images_need_it(wo
     assert "Traceback" not in ran.err
     assert world.aws.operations == ["GetAuthorizationToken"]
     assert world.registry.tag("acme/web", "1") is None
+    # Each image and the target is named, and what they lack is said once.
+    assert ran.err.count("AccessDeniedException") == ran.err.count('"Action": "sts:GetServiceBearerToken"') == 1
+    denied, step, end = ran.err.splitlines()
+    assert denied.startswith(f"error: :amd64, :arm64, {world.host}/acme/web:1: getting a token for {world.host} ")
+    assert denied.endswith(" [image-denied] [target-denied]")
+    assert step.startswith("  hint: ")
+    assert end.startswith("error: 3 errors; nothing was published: ")
 
 
 def test_what_boto3_logs_is_not_shown(world: EcrWorld) -> None:

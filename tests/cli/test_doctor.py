@@ -216,7 +216,7 @@ def test_two_tries(registry: FakeRegistry) -> None:
     ran = run("doctor", registry.reference("web", "1"))
     assert ran.status == 5
     (said,) = ran.err.splitlines()
-    assert said.startswith(f"retry: GET /v2/ of {registry.host}: ")
+    assert said.startswith(f"retry: asking {registry.host} failed: the registry said 503; ")
     assert said.endswith("(try 1 of 2)")
 
 

@@ -104,7 +104,7 @@ SEEN: dict[Callable[[EcrWorld], Ran], tuple[int, str, str]] = {
         "The repository with name 'other' does not exist",
         "'manifestctl repo create public.ecr.aws/acme/other'",
     ),
-    no_credentials: (4, "Not Authorized", "No AWS credentials were found: set AWS_PROFILE"),
+    no_credentials: (4, "Not Authorized", "No AWS credentials were used: set AWS_PROFILE"),
     stale: (4, "Your Authorization Token is invalid.", "'docker logout public.ecr.aws'"),
     expired: (4, "", "'docker logout 123456789012.dkr.ecr.eu-west-1.amazonaws.com'"),
     forbidden: (4, "with an explicit deny in a service control policy", "no statement elsewhere can allow it"),

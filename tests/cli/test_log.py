@@ -5,11 +5,12 @@ from __future__ import annotations
 import io
 import json
 import threading
+from dataclasses import replace
 
 import pytest
 
-from manifestctl.cli.log import Log, wants_colour
-from manifestctl.errors import InputError
+from manifestctl.cli.log import Log, gathered, next_step, wants_colour
+from manifestctl.errors import InputError, ManifestctlError, NotFoundError
 from manifestctl.events import Exchanged, Noted, Retried, Warned
 from manifestctl.model.finding import Finding
 from tests.support.actions import HOSTILE_TEXT
@@ -36,8 +37,7 @@ def lines(**options: bool) -> list[str]:
     for event in (EXCHANGE, RETRY, Warned("careful"), Warned("careful"), Noted("a step")):
         writer.event(event)
     writer.note("another step")
-    writer.finding(ERROR)
-    writer.finding(WARNING)
+    writer.findings([ERROR, WARNING])
     writer.failure(InputError("it broke", hint="Mend it."))
     return stream.getvalue().splitlines()
 
@@ -79,6 +79,87 @@ def test_the_log_as_json() -> None:
     ]  # fmt: skip
     assert written[1]["attempt"] == 2
     assert written[5]["rule"] == "image-missing"
+
+
+@pytest.mark.parametrize(
+    ("reason", "said"),
+    [
+        ("503", "GET manifest of r/a:1: 503"),
+        ("reading r/a:1 failed: the registry said 503", "reading r/a:1 failed: the registry said 503"),
+    ],
+)
+def test_what_is_tried_again_is_named_once(reason: str, said: str) -> None:
+    stream = io.StringIO()
+    log(stream).event(Retried("GET manifest of r/a:1", reason, 2, 5, 1.25))
+    assert stream.getvalue() == f"retry: {said}; trying again in 1.2 s (try 2 of 5)\n"
+
+
+def finding(where: str, message: str, hint: str = "Push it.", rule: str = "image-missing") -> Finding:
+    return Finding("error", rule, "missing", where, message, hint)
+
+
+def test_findings_that_say_the_same_are_one_line() -> None:
+    denied = [finding(where, f"{where}: no token", "Ask.") for where in (":a", ":b", ":a")]
+    others = [finding(":1", "no token for user:123", "Ask.", "target-denied"), finding(":c", "r/w:c is gone")]
+    assert gathered([*denied, *others]) == [
+        ("error", ":a, :b: no token [image-missing]", ""),
+        # A name that is a part of another one is not named by it.
+        ("error", ":1: no token for user:123 [target-denied]", "Ask."),
+        ("error", "r/w:c is gone [image-missing]", "Push it."),
+    ]
+    assert gathered([]) == []
+
+
+def test_different_rules_and_many_names() -> None:
+    alike = [finding(f":{number}", "no token", rule="image-denied") for number in range(7)]
+    assert gathered([*alike, finding(":t", "no token", rule="target-denied")]) == [
+        ("error", ":0, :1, :2, :3, :4 and 3 more: no token [image-denied] [target-denied]", "Push it."),
+    ]
+
+
+def test_what_is_named_in_front_stays_there() -> None:
+    twice = finding(":a", ":a: it is the same image as :a", rule="image-duplicate")
+    assert gathered([twice]) == [("error", ":a: it is the same image as :a [image-duplicate]", "Push it.")]
+
+
+def test_a_platform_that_is_known_is_named() -> None:
+    gone = finding(":arm64", ":arm64: it is not there")
+    wrong = replace(gone, message=":arm64: it is linux/arm64", platform="linux/arm64")
+    assert [message for _, message, _ in gathered([replace(gone, platform="linux/arm64"), wrong])] == [
+        ":arm64 (linux/arm64): it is not there [image-missing]",
+        ":arm64: it is linux/arm64 [image-missing]",
+    ]
+
+
+def test_a_next_step_stands_once_behind_those_that_have_it() -> None:
+    found = [finding(":a", ":a is gone"), finding(":b", ":b is gone"), finding(":c", "c is bad", ""), ERROR]
+    assert [hint for _, _, hint in gathered(found)] == ["", "Push it.", "", "Push it."]
+
+
+def test_programs_get_each_finding_by_itself() -> None:
+    stream = io.StringIO()
+    log(stream, as_json=True).findings([finding(":a", ":a: no token"), finding(":b", ":b: no token")])
+    assert [json.loads(line)["message"] for line in stream.getvalue().splitlines()] == [
+        ":a: no token [image-missing]", "Push it.", ":b: no token [image-missing]", "Push it.",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("error", "step"),
+    [
+        (NotFoundError("gone"), "Check the name and its spelling; 'manifestctl tags REPOSITORY' lists the tags"),
+        (NotFoundError("gone", repository_unknown=True), "Check the repository's name, and whose credentials"),
+        (NotFoundError("gone", hint="Push it."), "Push it."),
+        (InputError("wrong", hint="Mend it."), "Mend it."),
+        (InputError("wrong"), ""),
+    ],
+)
+def test_the_next_step_of_an_error(error: ManifestctlError, step: str) -> None:
+    assert next_step(error).startswith(step)
+    assert bool(next_step(error)) == bool(step)
+    stream = io.StringIO()
+    log(stream).failure(error)
+    assert stream.getvalue().endswith(f"  hint: {next_step(error)}\n" if step else "error: wrong\n")
 
 
 def test_colour() -> None:

@@ -80,6 +80,8 @@ def test_no_arguments_show_the_help_as_an_error() -> None:
         (["--output"], "option '--output' requires an argument", "'manifestctl -h' explains it."),
         (["inspect"], "missing argument 'REF'", "manifestctl inspect [OPTIONS] {REF}; "),
         (["tags", "a", "b"], "unexpected extra argument", "'manifestctl tags -h' explains it."),
+        (["repo", "create"], "missing argument 'NAME'", "'manifestctl repo create -h' explains it."),
+        (["repo", "nope"], "no such command 'nope'", "'manifestctl repo -h' explains it."),
         (["completion", "tcsh"], "'tcsh' is not one of", "'manifestctl completion -h' explains it."),
         (["a\n::error::b\x1b[2J"], "\\n::error::b\\x1b[2J", "'manifestctl -h' explains it."),
         (["-" * 3 + "\udcff"], "\\udcff", "'manifestctl -h' explains it."),
@@ -95,6 +97,8 @@ def test_usage_errors_are_two_lines(arguments: Sequence[str], message: str, hint
     assert second.startswith("  hint: ")
     assert hint in second
     assert len(ran.err) < 3000
+    # Which is for the commands that publish.
+    assert "published" not in ran.err
 
 
 def test_thousands_of_arguments(layout: str) -> None:

@@ -178,7 +178,7 @@ def test_commands_for_github(capsys: pytest.CaptureFixture[str], tmp_path: Path)
     environ = {"GITHUB_STEP_SUMMARY": str(tmp_path / "summary")}
     end(Outcome("false", ConflictError("held by 50%"), findings=(FINDING,)), environ=environ)
     err = capsys.readouterr().err
-    assert "::error::held by 50%25\n::error::it is not there [image-missing]\n" in err
+    assert "::error::held by 50%25\n::error:::a: it is not there [image-missing]\n" in err
     assert "- error: held by 50%" in (tmp_path / "summary").read_text().replace("\\", "")
 
 

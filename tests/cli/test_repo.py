@@ -116,10 +116,10 @@ def test_create_says_what_differs_and_how_to_change_it(aws: FakeAws) -> None:
     assert (ran.status, ran.text) == (0, f"{WEB}\n")
     warnings = ran.err.splitlines()[1:]
     assert warnings[0] == (
-        r"warning: --description: there is 'The web', and 'Line\nBreak' was asked for; "
+        r"warning: --description: there is 'The web', and 'Line\nBreak' was asked for. "
         f"'manifestctl repo catalog {WEB} --description …' changes it."
     )
-    assert warnings[1].startswith("warning: --tag: there is nothing, and 'team=web' was asked for; 'aws ecr-public ")
+    assert warnings[1].startswith("warning: --tag: there is nothing, and 'team=web' was asked for. 'aws ecr-public ")
     assert aws.registry.repositories["web"].tags == {}
 
 
@@ -180,10 +180,10 @@ BIG = "x" * 1025
         (["describe", f"{HOST}/{HOST}/web"], "stands inside the repository's name"),
         (["catalog", "ghcr.io/acme/web"], "ghcr.io is not a registry of Amazon ECR"),
         (["create", "we__b"], "one separator at a time"),
-        (["create", "web", "--immutable"], "--immutable: of private repositories alone, and web is ECR Public"),
-        (["create", "web", "--kms-key", "k"], "--kms-key: of private repositories alone"),
-        (["create", PRIVATE, "--os", "linux"], "--os: of public repositories alone"),
-        (["create", PRIVATE, "--description", ""], "--description: of public repositories alone"),
+        (["create", "web", "--immutable"], "--immutable: for private repositories alone, and web is one of ECR Public"),
+        (["create", "web", "--kms-key", "k"], "--kms-key: for private repositories alone"),
+        (["create", PRIVATE, "--os", "linux"], "--os: for public repositories alone"),
+        (["create", PRIVATE, "--description", ""], "--description: for public repositories alone"),
         (["catalog", PRIVATE], f"{PRIVATE} is private"),
         (["create", "web", "--description", BIG], "--description: it has 1,025 characters, more than the 1,024"),
         (["create", "web", "--os", ""], "--os: it is empty"),

@@ -153,7 +153,8 @@ def test_what_is_not_a_reference_is_refused_in_one_line(text: str, reason: str) 
     ("text", "hint"),
     [
         ("https://r.example/web:1", "Write it without the scheme: r.example/web:1"),
-        ("ghcr.io/Owner/Repo", "Write owner/repo"),
+        ("ghcr.io/Owner/Repo", "Write ghcr.io/owner/repo"),
+            ("public.ecr.aws/acme/Web:V1", "Write public.ecr.aws/acme/web:V1"),
         ("we b", "Write registry/repository:tag or registry/repository@sha256:…"),
     ],
 )

@@ -2,33 +2,40 @@
 
 from __future__ import annotations
 
-import base64
-import json
-import os
 import stat
 import threading
-import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import pytest
 
 from manifestctl.aws.settings import AwsSettings
-from manifestctl.errors import DeniedError, InputError, ManifestctlError
+from manifestctl.errors import DeniedError, InputError
 from manifestctl.events import Noted, Warned
-from manifestctl.model.reference import Reference
 from manifestctl.stores.ahead import Ahead
 from manifestctl.stores.keyring import Keyring
-from manifestctl.stores.locate import Stores
 from manifestctl.transport.credentials import Chain, Credential
 from manifestctl.transport.meter import Meter
 from manifestctl.transport.retry import Retries
 from manifestctl.transport.settings import TransportSettings
-from tests.support import images
-from tests.support.certificates import Certificates, make_certificates
-from tests.support.ecr_front import HOSTS
-from tests.support.ecr_private import hosts_of
-from tests.support.ecr_world import EcrWorld
+from tests.support.actions import respond
+from tests.support.ecr_scene import (
+    DUAL_STACK,
+    FAR,
+    IMAGE,
+    ONE,
+    PUBLIC,
+    TWO,
+    EcrScene,
+    at,
+    ecr_scene,
+    read,
+    scene_certificates,
+    settle,
+    write,
+)
+from tests.support.faults import FOREVER
+from tests.support.http_message import registry_error
 from tests.support.reach import Known
 from tests.support.world import World
 
@@ -36,116 +43,21 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from manifestctl.aws.settings import Use
     from manifestctl.transport.credentials import CredentialSource
+    from tests.support.certificates import Certificates
 
-PRIVATE = (("123456789012", "eu-west-1"), ("210987654321", "eu-west-1"), ("123456789012", "us-west-2"))
-ONE, TWO, FAR = (hosts_of(account, region)[0] for account, region in PRIVATE)
-PUBLIC, DUAL_STACK = "public.ecr.aws", "ecr-public.aws.com"
 CI = Credential("the test", "ci", "pass-word-of-ci")
-IMAGE = images.image("linux/amd64")
 
 
 @pytest.fixture(scope="module")
 def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
-    hosts = (*HOSTS, *hosts_of("123456789012"), *hosts_of("123456789012", "us-west-2"), TWO)
-    return make_certificates(tmp_path_factory.mktemp("certificates"), hosts=hosts)
-
-
-class Scene:
-    """Amazon's registries with a repository ``web`` and ``api`` in each, and the world of a run that reaches them."""
-
-    def __init__(self, ecr: EcrWorld, world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.ecr, self.world, self.monkeypatch = ecr, world, monkeypatch
-        for name in ("web", "api"):
-            ecr.aws.add_repository(name)
-            ecr.registry.put(f"acme/{name}", "1", IMAGE)
-            ecr.private_registry.put(name, "1", IMAGE)
-            for account, region in PRIVATE:
-                ecr.aws.add_private_repository(name, account=account, region=region)
-        ecr.proxy.places[f"{TWO}:443"] = ecr.proxy.places[f"{ONE}:443"]
-        self.be(ecr.environ)
-
-    def be(self, environ: dict[str, str]) -> None:
-        """Be somebody else."""
-        for name in [name for name in os.environ if name.startswith("AWS_")]:
-            self.monkeypatch.delenv(name)
-        self.world.environ.clear()
-        self.world.environ.update(environ)
-        for name, value in environ.items():
-            self.monkeypatch.setenv(name, value)
-
-    def stores(self, use: Use = "auto", *, cached: bool = True, create: bool = False) -> Stores:
-        """Return the stores of a new run."""
-        settings = AwsSettings(use, token_cache=cached, create_repositories=create)
-        return Stores.of_system(self.world.runtime, TransportSettings(ca_file=self.ecr.ca_file), settings)
-
-    def log_in(self, host: str, *, password: str = "", user: str = "AWS", **more: object) -> None:
-        """Write Docker's configuration."""
-        auth = base64.b64encode(f"{user}:{password}".encode()).decode()
-        document = ({"auths": {host: {"auth": auth}}} if password else {}) | more
-        (self.ecr.home / ".docker").mkdir(exist_ok=True)
-        (self.ecr.home / ".docker/config.json").write_text(json.dumps(document))
-
-    def helper(self, script: str) -> None:
-        """Install a credential helper ``x``."""
-        path = self.ecr.home / "docker-credential-x"
-        path.write_text(f"#!/bin/sh\n{script}\n")
-        path.chmod(0o755)
-        self.world.environ["PATH"] = f"{self.ecr.home}:/usr/bin:/bin"
-
-    @property
-    def calls(self) -> list[str]:
-        return self.ecr.aws.operations
-
-    @property
-    def warnings(self) -> list[str]:
-        return [event.message for event in self.world.heard(Warned)]
-
-    def schemes(self) -> set[str]:
-        """Return how requests to ``/v2/`` of ECR Public were authorized."""
-        found = self.ecr.public.find(path_regex="^/v2/")
-        return {request.authorization.partition(" ")[0] if request.authorization else "" for request in found}
-
-    def check_quiet(self, *errors: ManifestctlError) -> None:
-        shown = [repr(self.world.events), *(f"{error!r} {error.hint}" for error in errors)]
-        assert [text for text in shown for secret in (*self.ecr.secrets, "stale-password") if secret in text] == []
+    return scene_certificates(tmp_path_factory.mktemp("certificates"))
 
 
 @pytest.fixture
-def scene(tmp_path: Path, certificates: Certificates, monkeypatch: pytest.MonkeyPatch) -> Iterator[Scene]:
-    world = World(now=time.time())
-    with EcrWorld(
-        tmp_path,
-        regions=("eu-west-1", "us-west-2"),
-        clock=lambda: world.now,
-        monotonic=world.runtime.monotonic,
-        certificates=certificates,
-    ) as ecr:
-        yield Scene(ecr, world, monkeypatch)
-        settle()
-
-
-def settle() -> None:
-    """Wait for the threads that work ahead."""
-    for thread in threading.enumerate():
-        if thread.name == "manifestctl-ahead":
-            thread.join(20)
-            assert not thread.is_alive()
-
-
-def at(host: str, name: str = "web", tag: str = "1") -> Reference:
-    return Reference(host, f"acme/{name}" if host in HOSTS else name, tag)
-
-
-def read(stores: Stores, *references: Reference) -> None:
-    for reference in references:
-        assert stores(reference).read_manifest(reference.tag or "").raw == IMAGE.manifest
-
-
-def write(stores: Stores, reference: Reference) -> None:
-    content = stores(reference, write=True).read_manifest("1")
-    stores(reference, write=True).write_manifest(content, "2")
+def scene(tmp_path: Path, certificates: Certificates, monkeypatch: pytest.MonkeyPatch) -> Iterator[EcrScene]:
+    with ecr_scene(tmp_path, certificates, monkeypatch) as made:
+        yield made
 
 
 # Which sources a registry has.
@@ -160,7 +72,7 @@ def keyring(aws: AwsSettings | None, stored: CredentialSource, environ: dict[str
     ("aws", "registry", "stored_alone"),
     [
         (None, PUBLIC, True),
-        (AwsSettings("never"), PUBLIC, True),
+        (AwsSettings("never"), PUBLIC, False),
         (AwsSettings(), PUBLIC, False),
         (AwsSettings(), DUAL_STACK, False),
         (AwsSettings(), ONE, False),
@@ -170,7 +82,7 @@ def keyring(aws: AwsSettings | None, stored: CredentialSource, environ: dict[str
         (AwsSettings("always"), f"{PUBLIC}:8443", True),
     ],
 )
-def test_aws_is_for_amazons_registries_alone(aws: AwsSettings | None, registry: str, stored_alone: bool) -> None:
+def test_amazons_registries_have_sources_of_their_own(aws: AwsSettings | None, registry: str, stored_alone: bool) -> None:
     stored = Chain([Known(CI)])
     keys = keyring(aws, stored)
     assert (keys.chain(registry) is stored) is stored_alone
@@ -217,7 +129,7 @@ def test_a_repository_is_not_made_without_aws() -> None:
     assert "--no-aws" in caught.value.hint
 
 
-def test_a_repository_is_made_when_a_write_finds_it_missing(scene: Scene) -> None:
+def test_a_repository_is_made_when_a_write_finds_it_missing(scene: EcrScene) -> None:
     with scene.stores(create=True) as stores:
         content = stores(at(PUBLIC)).read_manifest("1")
         assert "new" not in scene.ecr.aws.registry.repositories
@@ -233,7 +145,7 @@ def test_a_repository_is_made_when_a_write_finds_it_missing(scene: Scene) -> Non
 
 
 @pytest.mark.parametrize("early", [False, True])
-def test_one_token_for_all_repositories_of_ecr_public(scene: Scene, early: bool) -> None:
+def test_one_token_for_all_repositories_of_ecr_public(scene: EcrScene, early: bool) -> None:
     with scene.stores() as stores:
         for reference in (at(PUBLIC), at(DUAL_STACK, "api")) if early else ():
             stores.reach(reference, 2)
@@ -245,7 +157,7 @@ def test_one_token_for_all_repositories_of_ecr_public(scene: Scene, early: bool)
     assert scene.warnings == []
 
 
-def test_threads_share_it(scene: Scene) -> None:
+def test_threads_share_it(scene: EcrScene) -> None:
     references = [at(host, name) for host in (PUBLIC, ONE) for name in ("web", "api")]
     with scene.stores() as stores:
         for reference in references:
@@ -256,7 +168,7 @@ def test_threads_share_it(scene: Scene) -> None:
     assert scene.calls == ["GetAuthorizationToken"] * 2
 
 
-def test_a_copy_between_two_accounts_of_a_region_needs_one(scene: Scene) -> None:
+def test_a_copy_between_two_accounts_of_a_region_needs_one(scene: EcrScene) -> None:
     with scene.stores() as stores:
         stores.reach(at(ONE), 1)
         stores.reach(at(TWO), 1)
@@ -267,13 +179,13 @@ def test_a_copy_between_two_accounts_of_a_region_needs_one(scene: Scene) -> None
     assert scene.calls == ["GetAuthorizationToken"]
 
 
-def test_regions_have_their_own(scene: Scene) -> None:
+def test_regions_have_their_own(scene: EcrScene) -> None:
     with scene.stores() as stores:
         read(stores, at(ONE), at(FAR))
     assert [(call.service, call.region) for call in scene.ecr.aws.calls] == [("ecr", "eu-west-1"), ("ecr", "us-west-2")]
 
 
-def test_the_next_run_makes_no_call(scene: Scene) -> None:
+def test_the_next_run_makes_no_call(scene: EcrScene) -> None:
     for _ in range(3):
         with scene.stores() as stores:
             stores.reach(at(PUBLIC), 1)
@@ -284,7 +196,7 @@ def test_the_next_run_makes_no_call(scene: Scene) -> None:
     assert {stat.S_IMODE(path.stat().st_mode) for path in kept} == {0o600}
 
 
-def test_without_the_cache_each_run_makes_one(scene: Scene) -> None:
+def test_without_the_cache_each_run_makes_one(scene: EcrScene) -> None:
     for _ in range(2):
         with scene.stores(cached=False) as stores:
             read(stores, at(PUBLIC))
@@ -292,7 +204,7 @@ def test_without_the_cache_each_run_makes_one(scene: Scene) -> None:
     assert not (scene.ecr.home / ".cache").exists()
 
 
-def test_somebody_else_gets_a_token_of_their_own(scene: Scene) -> None:
+def test_somebody_else_gets_a_token_of_their_own(scene: EcrScene) -> None:
     with scene.stores() as stores:
         read(stores, at(PUBLIC))
     scene.be(scene.ecr.environment(access_key=scene.ecr.aws.add_key()))
@@ -306,7 +218,7 @@ def test_somebody_else_gets_a_token_of_their_own(scene: Scene) -> None:
 
 @pytest.mark.parametrize("host", [PUBLIC, ONE])
 @pytest.mark.parametrize("how", ["revoke_tokens", "expire_tokens"])
-def test_a_kept_token_that_is_refused_is_renewed_once_and_replaced(scene: Scene, host: str, how: str) -> None:
+def test_a_kept_token_that_is_refused_is_renewed_once_and_replaced(scene: EcrScene, host: str, how: str) -> None:
     with scene.stores() as stores:
         read(stores, at(host))
     getattr(scene.ecr.aws, how)()
@@ -321,7 +233,7 @@ def test_a_kept_token_that_is_refused_is_renewed_once_and_replaced(scene: Scene,
 
 
 @pytest.mark.parametrize("host", [PUBLIC, ONE])
-def test_a_token_that_expires_in_the_middle_of_a_run_is_renewed_again_and_again(scene: Scene, host: str) -> None:
+def test_a_token_that_expires_in_the_middle_of_a_run_is_renewed_again_and_again(scene: EcrScene, host: str) -> None:
     with scene.stores() as stores:
         for number in range(1, 5):
             read(stores, at(host), at(host, "api"))
@@ -331,29 +243,59 @@ def test_a_token_that_expires_in_the_middle_of_a_run_is_renewed_again_and_again(
 
 
 @pytest.mark.parametrize("host", [PUBLIC, ONE])
-def test_a_permission_that_is_missing_renews_nothing(scene: Scene, host: str) -> None:
+def test_threads_renew_it_once(scene: EcrScene, host: str) -> None:
+    references = [at(host), at(host, "api")]
+    with scene.stores() as stores:
+        read(stores, *references)
+        scene.ecr.aws.revoke_tokens()
+        with ThreadPoolExecutor(16) as pool:
+            list(pool.map(lambda reference: read(stores, reference), references * 16))
+    assert scene.calls == ["GetAuthorizationToken"] * 2
+
+
+EXPIRED = "Your authorization token has expired. Reauthenticate and try again."
+LACKING = "User: x is not authorized to perform: ecr:PutImage on resource: y because no identity-based policy allows it"
+QUOTA = "Adding tag 't' exceeds the maximum allowed number of tags per image which is '1000'"
+
+
+@pytest.mark.parametrize("host", [PUBLIC, ONE])
+@pytest.mark.parametrize(
+    ("text", "calls"), [(LACKING, 1), (QUOTA, 1), ("requested access to the resource is denied", 2), (EXPIRED, 2)]
+)
+def test_a_denial_that_stays_costs_one_token_at_most(scene: EcrScene, host: str, text: str, calls: int) -> None:
     front = scene.ecr.public if host == PUBLIC else scene.ecr.private
-    front.deny("PutImage")
-    with scene.stores() as stores, pytest.raises(DeniedError, match="PutImage"):
-        write(stores, at(host))
-    assert scene.calls == ["GetAuthorizationToken"]
+    front.faults.add(respond(lambda: registry_error(403, "DENIED", text)), method="PUT", times=FOREVER)
+    with scene.stores() as stores:
+        for _ in range(2):
+            with pytest.raises(DeniedError):
+                write(stores, at(host))
+    assert scene.calls == ["GetAuthorizationToken"] * calls
+
+
+def test_a_head_that_is_denied_without_a_word_costs_one_token(scene: EcrScene) -> None:
+    scene.ecr.private.deny("BatchGetImage")
+    with scene.stores() as stores:
+        for _ in range(2):
+            with pytest.raises(DeniedError, match="BatchGetImage"):
+                stores(at(ONE)).resolve("1")
+    assert scene.calls == ["GetAuthorizationToken"] * 2
 
 
 # Nobody, and somebody who may not.
 
 
-def test_nobody_reads_what_all_may_read(scene: Scene) -> None:
+def test_nobody_reads_what_all_may_read(scene: EcrScene) -> None:
     scene.be(scene.ecr.environment(source=None))
     with scene.stores() as stores:
         stores.reach(at(PUBLIC), 1)
         read(stores, at(PUBLIC), at(PUBLIC, "api"))
     assert scene.calls == []
     notes = [event.message for event in scene.world.heard(Noted)]
-    assert notes == ["no AWS credentials were found for public.ecr.aws; it is asked without any"]
+    assert notes == ["no AWS credentials were found for public.ecr.aws"]
     assert not (scene.ecr.home / ".cache").exists()
 
 
-def test_nobody_does_not_read_a_private_registry(scene: Scene) -> None:
+def test_nobody_does_not_read_a_private_registry(scene: EcrScene) -> None:
     scene.be(scene.ecr.environment(source=None))
     with scene.stores() as stores, pytest.raises(DeniedError):
         read(stores, at(ONE))
@@ -361,7 +303,7 @@ def test_nobody_does_not_read_a_private_registry(scene: Scene) -> None:
 
 
 @pytest.mark.parametrize("early", [False, True])
-def test_whoever_is_denied_a_token_is_not_nobody(scene: Scene, early: bool) -> None:
+def test_whoever_is_denied_a_token_is_not_nobody(scene: EcrScene, early: bool) -> None:
     scene.ecr.aws.deny("sts:GetServiceBearerToken")
     with scene.stores() as stores:
         if early:
@@ -380,7 +322,7 @@ def test_whoever_is_denied_a_token_is_not_nobody(scene: Scene, early: bool) -> N
 
 
 @pytest.mark.parametrize("host", [PUBLIC, ONE])
-def test_a_stored_log_in_comes_first(scene: Scene, host: str) -> None:
+def test_a_stored_log_in_comes_first(scene: EcrScene, host: str) -> None:
     token = scene.ecr.aws.token("ecr-public" if host == PUBLIC else "ecr")
     scene.log_in(host, password=token.password)
     with scene.stores() as stores:
@@ -393,17 +335,29 @@ def test_a_stored_log_in_comes_first(scene: Scene, host: str) -> None:
 
 @pytest.mark.parametrize("host", [PUBLIC, ONE])
 @pytest.mark.parametrize("early", [False, True])
-def test_a_stored_log_in_that_is_refused_does_not_stand_in_the_way(scene: Scene, host: str, early: bool) -> None:
+def test_a_stored_log_in_that_is_refused_does_not_stand_in_the_way(scene: EcrScene, host: str, early: bool) -> None:
     scene.log_in(host, password="stale-password")
     with scene.stores() as stores:
         if early:
             stores.reach(at(host), 1)
         write(stores, at(host))
+        read(stores, at(host, "api"))
     assert scene.calls == ["GetAuthorizationToken"]
     assert len(scene.warnings) == 1
     assert "config.json" in scene.warnings[0]
     assert "AWS credentials" in scene.warnings[0]
     scene.check_quiet()
+
+
+@pytest.mark.parametrize("host", [PUBLIC, ONE])
+def test_a_stored_log_in_that_is_refused_is_told_if_there_is_nothing_else(scene: EcrScene, host: str) -> None:
+    scene.log_in(host, password="stale-password")
+    scene.ecr.aws.deny("*:GetAuthorizationToken")
+    with scene.stores() as stores, pytest.raises(DeniedError, match="GetAuthorizationToken") as caught:
+        read(stores, at(host))
+    (warning,) = scene.warnings
+    assert warning.startswith(f"{host} refused the credentials (auths['{host}'] in ")
+    scene.check_quiet(caught.value)
 
 
 @pytest.mark.parametrize(
@@ -417,7 +371,9 @@ def test_a_stored_log_in_that_is_refused_does_not_stand_in_the_way(scene: Scene,
     ],
 )
 @pytest.mark.parametrize("early", [False, True])
-def test_a_helper_that_fails_does_not_stand_in_the_way(scene: Scene, script: str | None, why: str, early: bool) -> None:
+def test_a_helper_that_fails_does_not_stand_in_the_way(
+    scene: EcrScene, script: str | None, why: str, early: bool
+) -> None:
     scene.log_in(PUBLIC, credHelpers={PUBLIC: "x"})
     if script is not None:
         scene.helper(script)
@@ -429,14 +385,14 @@ def test_a_helper_that_fails_does_not_stand_in_the_way(scene: Scene, script: str
         write(stores, at(PUBLIC))
         read(stores, at(PUBLIC, "api"))
     assert scene.calls == ["GetAuthorizationToken"]
-    assert len(set(scene.warnings)) == 1
+    assert len(scene.warnings) == 1
     assert why in scene.warnings[0]
     assert scene.warnings[0].endswith("AWS credentials are tried instead")
 
 
 @pytest.mark.parametrize("early", [False, True])
 @pytest.mark.parametrize("text", ["{", "[]", '{"auths": 1}', '{"credHelpers": {"public.ecr.aws": "../x"}}'])
-def test_a_configuration_that_is_broken_stays_an_error(scene: Scene, text: str, early: bool) -> None:
+def test_a_configuration_that_is_broken_stays_an_error(scene: EcrScene, text: str, early: bool) -> None:
     scene.log_in(PUBLIC)
     path = scene.ecr.home / ".docker/config.json"
     path.write_text(text)
@@ -450,7 +406,7 @@ def test_a_configuration_that_is_broken_stays_an_error(scene: Scene, text: str, 
     assert path.read_text() == text
 
 
-def test_aws_instead_of_what_is_stored(scene: Scene) -> None:
+def test_aws_instead_of_what_is_stored(scene: EcrScene) -> None:
     scene.log_in(PUBLIC)
     (scene.ecr.home / ".docker/config.json").write_text("{ broken")
     with scene.stores("always") as stores:
@@ -459,7 +415,7 @@ def test_aws_instead_of_what_is_stored(scene: Scene) -> None:
     assert scene.warnings == []
 
 
-def test_what_is_stored_instead_of_aws(scene: Scene) -> None:
+def test_what_is_stored_instead_of_aws(scene: EcrScene) -> None:
     with scene.stores("never") as stores:
         stores.reach(at(PUBLIC), 1)
         read(stores, at(PUBLIC))
@@ -475,7 +431,7 @@ def test_what_is_stored_instead_of_aws(scene: Scene) -> None:
 # Ahead of the first request.
 
 
-def test_a_token_is_got_before_it_is_needed(scene: Scene) -> None:
+def test_a_token_is_got_before_it_is_needed(scene: EcrScene) -> None:
     with scene.stores() as stores:
         stores.reach(at(PUBLIC), 1)
         settle()
@@ -485,7 +441,7 @@ def test_a_token_is_got_before_it_is_needed(scene: Scene) -> None:
     assert scene.calls == ["GetAuthorizationToken"]
 
 
-def test_a_run_that_needs_no_token_hears_nothing(scene: Scene) -> None:
+def test_a_run_that_needs_no_token_hears_nothing(scene: EcrScene) -> None:
     scene.be(scene.ecr.environment(source=None))
     scene.log_in(PUBLIC, credHelpers={PUBLIC: "x"})
     scene.world.environ["REGISTRY_AUTH_FILE"] = "/nonexistent/auth.json"
@@ -499,8 +455,29 @@ def test_a_run_that_needs_no_token_hears_nothing(scene: Scene) -> None:
 
 
 @pytest.mark.parametrize("host", ["registry.example", "localhost:1"])
-def test_nothing_is_got_for_others(scene: Scene, host: str) -> None:
+def test_nothing_is_got_for_others(scene: EcrScene, host: str) -> None:
     with scene.stores() as stores:
         stores.keys.begin(host, "web")
         assert not [thread for thread in threading.enumerate() if thread.name == "manifestctl-ahead"]
     assert scene.ecr.aws.count() == 0
+
+
+class Broken:
+    """A helper that fails."""
+
+    def credential(self, registry: str, repository: str) -> Credential | None:
+        raise DeniedError("docker-credential-x failed")
+
+    def renew(self, registry: str, repository: str, rejected: Credential) -> Credential | None:
+        raise AssertionError("it gave nothing")
+
+
+def test_without_aws_a_helper_that_fails_does_not_stand_in_the_way_either() -> None:
+    world = World()
+    retries = Retries(world.runtime, Meter(), tries=1, deadline=1)
+    stored = Chain([Broken(), Known(CI)])
+    keys = Keyring(stored, Ahead(world.runtime), retries, TransportSettings(), AwsSettings("never"))
+    assert keys.chain(PUBLIC).credential(PUBLIC, "acme/web") == CI
+    assert world.heard(Warned) == [Warned("docker-credential-x failed; it is passed over")]
+    with pytest.raises(DeniedError):
+        keys.chain("registry.example").credential("registry.example", "web")

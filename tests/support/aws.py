@@ -34,7 +34,7 @@ from tests.support.aws_identity import (
     authenticate,
     scope_of,
 )
-from tests.support.aws_models import TARGETS, checked_parameters, put_out
+from tests.support.aws_models import TARGETS, checked_parameters, put_out, share_models
 from tests.support.aws_private import EcrPrivate, PrivateRepository
 from tests.support.aws_public import Alias, EcrPublic, PublicRegistry, PublicRepository
 from tests.support.aws_script import QUOTA_TEXT, Call, Failure, Script
@@ -63,6 +63,7 @@ class FakeAws(HttpServer):
     def __init__(self, *, alias: str | None = ALIAS, clock: Callable[[], float] = time.time) -> None:
         """Make a fake with one account, one access key, and this alias of its public registry, or none."""
         super().__init__()
+        share_models()
         self.account = ACCOUNT
         self.key = AccessKey("AKIATESTTESTTESTTEST", secrets.token_urlsafe(30))
         self.keys: dict[str, AccessKey] = {self.key.id: self.key}

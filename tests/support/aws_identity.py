@@ -117,7 +117,7 @@ def _check_date(text: str, now: datetime) -> None:
 
 def _signature(request: Request, key: AccessKey, found: re.Match[str]) -> str:
     """Return the signature that this request would have, had it been signed with the key's own secret."""
-    # Imported here because botocore takes a fifth of a second, which tests that make no call do not pay.
+    # Imported here: botocore takes a fifth of a second, which whoever runs tests without AWS does not pay.
     from botocore.auth import SigV4Auth
     from botocore.awsrequest import AWSRequest
     from botocore.credentials import Credentials

@@ -18,6 +18,14 @@ TARGETS = {"ecr-public": "SpencerFrontendService", "ecr": "AmazonEC2ContainerReg
 
 
 @functools.cache
+def share_models() -> None:
+    """Let all sessions of boto3 in this process read botocore's models once: that takes longer than all else in a test."""
+    import botocore.session
+
+    botocore.session.create_loader = functools.cache(botocore.session.create_loader)
+
+
+@functools.cache
 def service_model(service: str) -> Any:
     """Return botocore's model of a service."""
     from botocore.session import get_session

@@ -8,7 +8,17 @@ from datetime import datetime  # noqa: TC003 - a field's type
 from typing import TYPE_CHECKING, Any
 
 from tests.support.aws_identity import AwsError
-from tests.support.aws_state import ImageRecord, describe_images, now, page, put_tags, repository_missing, tags_of
+from tests.support.aws_state import (
+    ImageRecord,
+    describe_images,
+    now,
+    page,
+    put_tags,
+    repository_exists,
+    repository_missing,
+    resource_of,
+    tags_of,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -72,12 +82,7 @@ class EcrPrivate:
 
     def resource(self, operation: str, parameters: Mapping[str, Any], caller: Caller) -> str:
         """Return the resource that IAM's words name for a call."""
-        if "resourceArn" in parameters:
-            return str(parameters["resourceArn"])
-        name = parameters.get("repositoryName") or next(iter(parameters.get("repositoryNames") or []), None)
-        if name is None and operation != "DescribeRepositories":
-            return "*"
-        return f"arn:aws:ecr:{caller.region}:{caller.account}:repository/{name or '*'}"
+        return resource_of(operation, parameters, f"arn:aws:ecr:{caller.region}:{caller.account}")
 
     def supported(self, region: str) -> bool:
         """The service is everywhere."""
@@ -89,8 +94,7 @@ class EcrPrivate:
         """Make a repository with its settings."""
         name = parameters["repositoryName"]
         if self.find(name, caller.account, caller.region):
-            text = f"The repository with name '{name}' already exists in the registry with id '{caller.account}'"
-            raise AwsError("RepositoryAlreadyExistsException", text)
+            raise repository_exists(name, caller.account)
         tags: dict[str, str] = {}
         put_tags(tags, parameters.get("tags", []))
         mutability = parameters.get("imageTagMutability", "MUTABLE")

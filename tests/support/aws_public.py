@@ -15,7 +15,9 @@ from tests.support.aws_state import (
     now,
     page,
     put_tags,
+    repository_exists,
     repository_missing,
+    resource_of,
     tags_of,
 )
 
@@ -105,12 +107,7 @@ class EcrPublic:
 
     def resource(self, operation: str, parameters: Mapping[str, Any], caller: Caller) -> str:
         """Return the resource that IAM's words name for a call."""
-        if "resourceArn" in parameters:
-            return str(parameters["resourceArn"])
-        name = parameters.get("repositoryName") or next(iter(parameters.get("repositoryNames") or []), None)
-        if name is None and operation != "DescribeRepositories":
-            return "*"
-        return f"arn:aws:ecr-public::{caller.account}:repository/{name or '*'}"
+        return resource_of(operation, parameters, f"arn:aws:ecr-public::{caller.account}")
 
     def supported(self, region: str) -> bool:
         """Tell whether the service is in a region."""
@@ -143,8 +140,7 @@ class EcrPublic:
         """Make a repository with its catalog data and tags."""
         registry, name = self.registry(caller.account), parameters["repositoryName"]
         if name in registry.repositories:
-            text = f"The repository with name '{name}' already exists in the registry with id '{registry.account}'"
-            raise AwsError("RepositoryAlreadyExistsException", text)
+            raise repository_exists(name, registry.account)
         tags: dict[str, str] = {}
         put_tags(tags, parameters.get("tags", []))
         repository = registry.add(name, by_api=True)

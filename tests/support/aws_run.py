@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from manifestctl.aws.calls import Aws, Timeouts
+from manifestctl.aws.hosts import PUBLIC_HOST, ecr_host
 from manifestctl.aws.settings import AwsSettings
 from manifestctl.transport.meter import Meter
 from manifestctl.transport.retry import Retries
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 
     import pytest
 
+    from manifestctl.aws.hosts import EcrHost
     from manifestctl.errors import ManifestctlError
 
 
@@ -45,10 +47,8 @@ class AwsRun:
 
     def be(self, environ: Mapping[str, str] | None = None, /, **more: str) -> None:
         """Be somebody: with this environment, by default that of the fake's first key, and ``more``, and no other."""
-        for name in [name for name in os.environ if name.startswith("AWS_")]:
-            self.monkeypatch.delenv(name)
-        self.world.environ.clear()
-        self.set(**{"HOME": str(self.home), **(self.aws.environ() if environ is None else environ), **more})
+        chosen = self.aws.environ() if environ is None else environ
+        become(self.world, self.monkeypatch, {"HOME": str(self.home), **chosen, **more})
 
     def set(self, **variables: str) -> None:
         """Set variables beside those that are there."""
@@ -84,6 +84,23 @@ class AwsRun:
                 cause = cause.__cause__
         for secret in self.aws.secrets:
             assert [text for text in shown if secret in text or json.dumps(secret)[1:-1] in text] == []
+
+
+def amazon(registry: str = PUBLIC_HOST) -> EcrHost:
+    """Return what stands behind a registry of Amazon's."""
+    host = ecr_host(registry)
+    assert host is not None, f"{registry} is not Amazon's"
+    return host
+
+
+def become(world: World, monkeypatch: pytest.MonkeyPatch, environ: Mapping[str, str]) -> None:
+    """Give the library this environment and no other; the process too, where boto3 looks."""
+    for name in [name for name in os.environ if name.startswith("AWS_")]:
+        monkeypatch.delenv(name)
+    world.environ.clear()
+    world.environ.update(environ)
+    for name, value in environ.items():
+        monkeypatch.setenv(name, value)
 
 
 @contextlib.contextmanager

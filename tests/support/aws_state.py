@@ -49,6 +49,22 @@ def repository_missing(name: str, registry: str) -> AwsError:
     return AwsError("RepositoryNotFoundException", text)
 
 
+def repository_exists(name: str, registry: str) -> AwsError:
+    """Return the error for a repository that is to be made and is there."""
+    text = f"The repository with name '{name}' already exists in the registry with id '{registry}'"
+    return AwsError("RepositoryAlreadyExistsException", text)
+
+
+def resource_of(operation: str, parameters: Mapping[str, Any], owner: str) -> str:
+    """Return the resource that IAM's words name for a call; ``owner`` is what an ARN has before ``:repository``."""
+    if "resourceArn" in parameters:
+        return str(parameters["resourceArn"])
+    name = parameters.get("repositoryName") or next(iter(parameters.get("repositoryNames") or []), None)
+    if name is None and operation != "DescribeRepositories":
+        return "*"
+    return f"{owner}:repository/{name or '*'}"
+
+
 def page(items: Sequence[Any], parameters: Mapping[str, Any], name: str) -> dict[str, Any]:
     """Return one page of a list, with the token of the next if there is one."""
     start = _offset(parameters.get("nextToken"))

@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-import contextlib
-import functools
 import selectors
 import socket
-import threading
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
+from tests.support.loopback import PATIENCE, LoopbackServer
 from tests.support.pushing import basic_authorization
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
-    from types import TracebackType
+    from collections.abc import Mapping
 
-_MOST = 128
-_PATIENCE = 5.0
 _PIECE = 64 * 1024
 _LONGEST_HEAD = 64 * 1024
 
@@ -31,7 +26,7 @@ class Connect:
     authorization: str | None = None
 
 
-class ConnectProxy:
+class ConnectProxy(LoopbackServer):
     """The proxy; a context manager that starts and closes it.
 
     ``places`` maps ``host:port`` to an address. Another target is answered ``unknown_status``, any other method 405.
@@ -47,24 +42,12 @@ class ConnectProxy:
         unknown_status: int = 502,
     ) -> None:
         """Make a proxy that is not listening yet."""
+        super().__init__()
         self.places = dict(places)
         self.user = user
         self.password = password
         self.unknown_status = unknown_status
         self.connects: list[Connect] = []
-        self._listener: socket.socket | None = None
-        self._threads: list[threading.Thread] = []
-        self._open: set[socket.socket] = set()
-        self._lock = threading.Lock()
-        self._room = threading.BoundedSemaphore(_MOST)
-        self._closing = False
-
-    @property
-    def port(self) -> int:
-        """The port on 127.0.0.1."""
-        assert self._listener is not None, "the proxy is not started: use it in a with block"
-        port: int = self._listener.getsockname()[1]
-        return port
 
     @property
     def url(self) -> str:
@@ -77,86 +60,9 @@ class ConnectProxy:
         """The ``host:port`` of all tunnels that were made, in order."""
         return [connect.target for connect in list(self.connects) if connect.status == 200]
 
-    def start(self) -> Self:
-        """Listen on a free port."""
-        self._listener = socket.create_server(("127.0.0.1", 0), backlog=_MOST)
-        self._spawn(self._accept)
-        return self
-
-    def close(self) -> None:
-        """End all tunnels and wait for the threads."""
-        with self._lock:
-            self._closing = True
-        self.drop_connections()
-        if self._listener is not None:
-            # A thread that waits in accept is not woken by a close on every system.
-            with contextlib.suppress(OSError), socket.create_connection(self._listener.getsockname(), timeout=1):
-                pass
-        for thread in list(self._threads):
-            thread.join(_PATIENCE)
-        if self._listener is not None:
-            self._listener.close()
-
-    def drop_connections(self) -> None:
-        """End all tunnels; go on listening."""
-        with self._lock:
-            held = list(self._open)
-        for connection in held:
-            with contextlib.suppress(OSError):
-                connection.shutdown(socket.SHUT_RDWR)
-
-    def __enter__(self) -> Self:
-        """Start the proxy."""
-        return self.start()
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """Close the proxy."""
-        self.close()
-
-    def _spawn(self, run: Callable[[], None]) -> None:
-        thread = threading.Thread(target=run, daemon=True, name="connect-proxy")
-        self._threads.append(thread)
-        thread.start()
-
-    def _accept(self) -> None:
-        assert self._listener is not None
-        while True:
-            connection, _ = self._listener.accept()
-            if self._closing:
-                connection.close()
-                return
-            self._room.acquire()
-            self._spawn(functools.partial(self._serve, connection))
-
-    def _serve(self, client: socket.socket) -> None:
-        try:
-            with self._held(client):
-                client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-                self._exchange(client)
-        except OSError:
-            # One of the two ends went away, which is how tunnels end.
-            pass
-        finally:
-            self._room.release()
-
-    @contextlib.contextmanager
-    def _held(self, connection: socket.socket) -> Iterator[None]:
-        with self._lock:
-            if self._closing:
-                connection.close()
-                raise OSError("the proxy is closing")
-            self._open.add(connection)
-        try:
-            yield
-        finally:
-            with self._lock:
-                self._open.discard(connection)
-            connection.close()
-
-    def _exchange(self, client: socket.socket) -> None:
-        head, rest = _read_head(client)
+    def serve(self, connection: socket.socket, number: int) -> None:
+        """Answer one request, and be the tunnel that it makes."""
+        head, rest = _read_head(connection)
         if not head:
             return
         line, *headers = head.decode("latin-1").split("\r\n")
@@ -168,14 +74,14 @@ class ConnectProxy:
         if status != 200:
             challenge = 'Proxy-Authenticate: Basic realm="proxy"\r\n' if status == 407 else ""
             text = f"HTTP/1.1 {status} Refused\r\n{challenge}Content-Length: 0\r\nConnection: close\r\n\r\n"
-            client.sendall(text.encode())
+            connection.sendall(text.encode())
             return
-        with socket.create_connection(self.places[target], timeout=_PATIENCE) as server, self._held(server):
+        with socket.create_connection(self.places[target], timeout=PATIENCE) as server, self._held(server, -number):
             server.settimeout(None)
             server.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            client.sendall(b"HTTP/1.1 200 Connection established\r\n\r\n")
+            connection.sendall(b"HTTP/1.1 200 Connection established\r\n\r\n")
             server.sendall(rest)
-            _tunnel(client, server)
+            _tunnel(connection, server)
 
     def _status(self, method: str, target: str, authorization: str | None) -> int:
         if self.user is not None and authorization != basic_authorization(self.user, self.password):

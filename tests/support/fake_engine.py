@@ -7,7 +7,6 @@ answers for the host's image whenever it is asked about a list, and keeps lists 
 
 from __future__ import annotations
 
-import contextlib
 import gzip
 import io
 import json
@@ -18,7 +17,7 @@ import tarfile
 import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal
 
 from manifestctl.model.media_types import OCI_INDEX
 from tests.support import images
@@ -39,7 +38,6 @@ HOST = {"architecture": "amd64", "os": "linux"}
 """The platform that the engine itself runs on."""
 _VERSIONED = re.compile(r"/v(?P<version>[0-9.]+)/(?P<path>.*)")
 _SNAPSHOTTER = [["driver-type", "io.containerd.snapshotter.v1"]]
-_PATIENCE = 5.0
 
 
 @dataclass(slots=True)
@@ -110,31 +108,25 @@ class FakeEngine(HttpServer):
 
     # Life: as the base has it, on another kind of socket.
 
-    def start(self) -> Self:
-        """Listen."""
-        if self._tcp:
-            return super().start()
-        self._listener = _UnixListener(socket.AF_UNIX)
-        self._listener.bind(str(self.path))
-        self._listener.listen(64)
-        self._spawn(self._accept)
-        return self
-
     def close(self) -> None:
         """Close all connections and wait for the threads."""
-        if self._tcp or self._listener is None:
-            super().close()
-        else:
-            self.released.set()
-            with self._lock:
-                self._closing = True
-            self.drop_connections()
-            with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX) as waking:
-                waking.connect(str(self.path))
-            for thread in list(self._threads):
-                thread.join(_PATIENCE)
-            self._listener.close()
+        super().close()
         shutil.rmtree(self._directory, ignore_errors=True)
+
+    def _listening(self) -> socket.socket:
+        if self._tcp:
+            return super()._listening()
+        listener = _UnixListener(socket.AF_UNIX)
+        listener.bind(str(self.path))
+        listener.listen(64)
+        return listener
+
+    def _wake(self) -> None:
+        if self._tcp:
+            super()._wake()
+            return
+        with socket.socket(socket.AF_UNIX) as waking:
+            waking.connect(str(self.path))
 
     # Answers.
 

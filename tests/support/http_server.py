@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import contextlib
-import functools
 import re
 import socket
 import struct
 import threading
 import traceback
-from typing import TYPE_CHECKING, BinaryIO, Self, cast
+from typing import TYPE_CHECKING, BinaryIO, cast
 
 from tests.support.faults import Exchange, Faults
 from tests.support.http_message import BadRequestError, HangUp, Recorded, Request, Response, read_request
+from tests.support.loopback import LoopbackServer
 
 if TYPE_CHECKING:
     import ssl
@@ -20,11 +20,10 @@ if TYPE_CHECKING:
     from types import TracebackType
 
 _REASONS = {200: "OK", 201: "Created", 202: "Accepted", 204: "No Content", 401: "Unauthorized", 404: "Not Found"}
-_PATIENCE = 5.0
 _BUFFER = 64 * 1024
 
 
-class HttpServer:
+class HttpServer(LoopbackServer):
     """A server whose answers a subclass gives in `answer`; a context manager that starts and closes it.
 
     ``faults`` is its fault script. ``requests`` holds all requests in the order in which they came. Whatever goes wrong
@@ -33,18 +32,12 @@ class HttpServer:
 
     def __init__(self, *, tls: ssl.SSLContext | None = None) -> None:
         """Make a server that is not listening yet; with ``tls`` it speaks HTTPS."""
+        super().__init__()
         self.faults = Faults()
         self.requests: list[Recorded] = []
-        self.connections = 0
         self.tls_failures = 0
         self.released = threading.Event()
         self._tls = tls
-        self._lock = threading.Lock()
-        self._listener: socket.socket | None = None
-        self._open: dict[int, socket.socket] = {}
-        self._threads: list[threading.Thread] = []
-        self._made = 0
-        self._closing = False
         self._errors: list[str] = []
 
     # What subclasses say.
@@ -59,13 +52,6 @@ class HttpServer:
         raise NotImplementedError
 
     # What tests ask.
-
-    @property
-    def port(self) -> int:
-        """The port on 127.0.0.1."""
-        assert self._listener is not None, "the server is not started: use it in a with block"
-        port: int = self._listener.getsockname()[1]
-        return port
 
     @property
     def host(self) -> str:
@@ -113,87 +99,32 @@ class HttpServer:
         """Let all stalled and slow responses end now."""
         self.released.set()
 
-    def drop_connections(self) -> None:
-        """Close all open connections, idle ones too, as a server does that was restarted; it goes on listening."""
-        with self._lock:
-            connections = list(self._open.values())
-        for connection in connections:
-            with contextlib.suppress(OSError):
-                connection.shutdown(socket.SHUT_RDWR)
-
     # Life.
-
-    def start(self) -> Self:
-        """Listen on a free port and accept connections."""
-        self._listener = socket.create_server(("127.0.0.1", 0), backlog=256)
-        self._spawn(self._accept)
-        return self
 
     def close(self) -> None:
         """Close all connections and wait for the threads."""
         self.released.set()
-        with self._lock:
-            self._closing = True
-        self.drop_connections()
-        if self._listener is not None:
-            # A thread that waits in accept is not woken by a close on every system.
-            with contextlib.suppress(OSError), socket.create_connection(self._listener.getsockname(), timeout=1):
-                pass
-        for thread in list(self._threads):
-            thread.join(_PATIENCE)
-        if self._listener is not None:
-            self._listener.close()
-
-    def __enter__(self) -> Self:
-        """Start the server."""
-        return self.start()
+        super().close()
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Close the server; raise `AssertionError` if its own code failed and nothing else did."""
-        self.close()
+        super().__exit__(kind, error, trace)
         if self._errors and kind is None:
             raise AssertionError("the test server failed:\n" + "\n".join(self._errors))
 
     # Connections.
 
-    def _spawn(self, run: Callable[[], None]) -> None:
-        thread = threading.Thread(target=run, daemon=True, name="fake-server")
-        self._threads.append(thread)
-        thread.start()
-
-    def _accept(self) -> None:
-        assert self._listener is not None
-        while True:
-            connection, _ = self._listener.accept()
-            with self._lock:
-                if self._closing:
-                    connection.close()
-                    return
-                self._made += 1
-                self.connections += 1
-                number = self._made
-                self._open[number] = connection
-            self._spawn(functools.partial(self._serve, connection, number))
-
-    def _serve(self, connection: socket.socket, number: int) -> None:
-        try:
-            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    def serve(self, connection: socket.socket, number: int) -> None:
+        """Answer the requests of a connection, to the first that is not HTTP."""
+        with contextlib.suppress(BadRequestError, ValueError):
             if self._tls is not None:
                 connection = self._shake_hands(connection, number, self._tls)
             with connection.makefile("rb", _BUFFER) as reader, connection.makefile("wb", _BUFFER) as writer:
                 streams = cast("BinaryIO", reader), cast("BinaryIO", writer)
                 while self._exchange(connection, *streams, number):
                     pass
-        except (OSError, BadRequestError, ValueError):
-            # The client went away, or said what is not HTTP: nobody is left to answer.
-            pass
-        finally:
-            with self._lock:
-                self._open.pop(number, None)
-            with contextlib.suppress(OSError):
-                connection.close()
 
     def _shake_hands(self, connection: socket.socket, number: int, tls: ssl.SSLContext) -> socket.socket:
         secured = tls.wrap_socket(connection, server_side=True, do_handshake_on_connect=False)

@@ -159,6 +159,7 @@ OF_REGISTRIES: tuple[Callable[[], ManifestctlError], ...] = (
     registry(403, "DENIED", not_authorized(PUT_IMAGE, WEB, no_policy(PUT_IMAGE))),
     registry(403, "DENIED", not_authorized(PUT_IMAGE, WEB, "with an explicit deny in a service control policy")),
     registry(403, "DENIED", not_authorized(PUT_IMAGE, WEB, no_policy(PUT_IMAGE, "resource-based"))),
+    registry(403, body=b"", method="HEAD", path=f"blobs/{DIGESTS[0]}"),
     registry(400, "TAG_INVALID", IMMUTABLE),
     registry(405, "UNSUPPORTED", SCHEMA),
     registry(400, "UNSUPPORTED", 'Unsupported manifest type: "application/vnd.example+json"'),

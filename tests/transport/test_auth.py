@@ -897,6 +897,6 @@ def test_that_another_source_is_used_is_said() -> None:
     with filled(BasicAuth("ci", "pass-word-of-ci")) as registry, reach(registry, credentials=[stale, CI]) as reached:
         read(reached, WEB)
         assert reached.warnings == [
-            f"{registry.host} refused the credentials (yesterday's log-in); {CI.source} is used instead"
+            f"{registry.host} refused the credentials (yesterday's log-in); used instead: {CI.source}"
         ]
         reached.check_quiet(secrets=["stale-pass-word"])

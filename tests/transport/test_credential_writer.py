@@ -201,6 +201,24 @@ def test_many_at_once_lose_nothing(desk: Desk) -> None:
 
 
 @posix
+@pytest.mark.parametrize("act", ["store", "erase", "erase nothing"])
+def test_what_a_killed_process_has_left_is_removed(desk: Desk, act: str) -> None:
+    if act == "erase":
+        desk.store()
+    desk.path.parent.mkdir(exist_ok=True)
+    left, others = desk.path.with_name(f".config.json.{'0' * 16}.tmp"), [".config.json.tmp", f".x.{'0' * 16}.tmp"]
+    left.write_text(SECRET)
+    for name in others:
+        desk.path.with_name(name).write_text("of somebody else")
+    if act == "store":
+        desk.store()
+    else:
+        desk.writer().erase(REGISTRY)
+    kept = [] if act == "erase nothing" else ["config.json"]
+    assert sorted(path.name for path in desk.path.parent.iterdir()) == sorted([*others, *kept])
+
+
+@posix
 def test_where_directories_have_no_locks_it_works_without(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     import fcntl
 

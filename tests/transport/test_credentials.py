@@ -180,6 +180,14 @@ def test_what_worked_is_renewed_again_and_again() -> None:
         assert credential == named(str(number))
 
 
+def test_what_replaced_something_that_worked_and_is_refused_itself_is_not_renewed() -> None:
+    source = Source([named("1")], [named("2"), named("3")])
+    chain = Chain([source, Source([named("behind")])])
+    chain.credential(REGISTRY, REPOSITORY)
+    assert chain.renew(REGISTRY, REPOSITORY, named("1"), worked=True) == named("2")
+    assert chain.renew(REGISTRY, REPOSITORY, named("2")) == named("behind")
+
+
 def test_a_late_rejection_of_what_was_replaced_already_changes_nothing() -> None:
     source = Source([named("old")], [named("new"), named("newer")])
     chain = Chain([source])

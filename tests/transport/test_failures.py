@@ -20,9 +20,10 @@ from manifestctl.errors import (
     NotFoundError,
     UnreachableError,
 )
+from manifestctl.text import outside
 from manifestctl.transport.credentials import ANONYMOUS
 from manifestctl.transport.failures import TRANSIENT, answer, failure, network_failure, registry_errors
-from manifestctl.transport.known_answers import FROM_AWS
+from manifestctl.transport.known_answers import FROM_AWS, KNOWN
 from manifestctl.transport.message import Response
 from tests.support import known_errors as words
 from tests.support.actions import HOSTILE_TEXT, PROXY_PAGE
@@ -328,6 +329,8 @@ def test_all_missing_digests_are_read_however_many() -> None:
         ("public.ecr.aws", "web", "PUT", "the registry's alias before the repository: public.ecr.aws/ALIAS/NAME"),
         (PRIVATE, "web", "PUT", f"'manifestctl repo create {PRIVATE}/web'"),
         ("public.ecr.aws", "public.ecr.aws/acme/web", "PUT", "at the beginning: public.ecr.aws/acme/web."),
+        ("public.ecr.aws", "acme/public.ecr.aws/acme/web", "PUT", "at the beginning: public.ecr.aws/acme/web."),
+        ("public.ecr.aws", f"acme/{PRIVATE}/web", "PUT", f"at the beginning: {PRIVATE}/web."),
         (PRIVATE, f"{PRIVATE}/web", "PUT", f"The host {PRIVATE} stands inside the repository's name"),
         (PRIVATE, "public.ecr.aws/acme/web", "PUT", "The host public.ecr.aws stands inside"),
         (PRIVATE, "1.dkr.ecr.eu-west-1.example/web", "PUT", "The host 1.dkr.ecr.eu-west-1.example stands inside"),
@@ -364,7 +367,7 @@ def test_a_token_that_is_refused(text: str, source: str, hint: str) -> None:
     error = error_of(response(400, "DENIED", text, credentials=source))
     assert isinstance(error, DeniedError)
     assert hint in error.hint
-    assert f"(credentials: {source})" in error.message
+    assert error.message.endswith(f" (credentials: {source})".replace("credentials: AWS", "AWS"))
 
 
 def test_tokens_of_aws_are_known_by_where_they_come_from() -> None:
@@ -375,11 +378,12 @@ def test_tokens_of_aws_are_known_by_where_they_come_from() -> None:
 @pytest.mark.parametrize(
     ("registry", "credentials", "status", "hint"),
     [
-        ("public.ecr.aws", "no credentials", 401, "No AWS credentials were found: set AWS_PROFILE"),
-        (PRIVATE, "", 403, "No AWS credentials were found: set AWS_PROFILE"),
+        ("public.ecr.aws", "no credentials", 401, "No AWS credentials were used: set AWS_PROFILE"),
+        (PRIVATE, "", 403, "No AWS credentials were used: set AWS_PROFILE"),
         ("public.ecr.aws", "config.json", 403, "'docker logout public.ecr.aws'"),
         ("public.ecr.aws", "no credentials", 429, "give it AWS credentials"),
         ("public.ecr.aws", "config.json", 429, "wait a little."),
+        ("public.ecr.aws", "no credentials", 401, "and leave out --no-aws"),
         ("registry.example", "no credentials", 401, "'manifestctl login', 'docker login' or 'podman login'"),
         ("registry.example", "config.json", 403, "log in again, or use an account that has it"),
         ("registry.example", "no credentials", 429, "or log in: limits are higher then"),
@@ -389,6 +393,30 @@ def test_whose_credentials_are_wanted(registry: str, credentials: str, status: i
     error = error_of(response(status, "X", "no", registry=registry, credentials=credentials), writing=False)
     assert hint in error.hint
     assert isinstance(error, UnreachableError if status == 429 else DeniedError)
+
+
+@pytest.mark.parametrize(
+    ("registry", "hint"),
+    [
+        ("public.ecr.aws", "To look for a layer takes ecr-public:BatchCheckLayerAvailability, which may be missing"),
+        (PRIVATE, "To look for a layer takes ecr:BatchCheckLayerAvailability, which may be missing"),
+        ("registry.example", "log in again, or use an account that has it"),
+    ],
+)
+def test_a_head_that_is_refused_names_no_permission(registry: str, hint: str) -> None:
+    answered = response(403, body=b"", method="HEAD", path=f"blobs/sha256:{'a' * 64}", registry=registry)
+    assert hint in error_of(answered, writing=False).hint
+    # What may be missing for anything else, nobody knows.
+    answered = response(403, body=b"", method="HEAD", path="manifests/1.4", registry=registry)
+    assert "BatchCheck" not in error_of(answered, writing=False).hint
+
+
+def test_no_advice_is_taken_for_a_secret() -> None:
+    steps = [known.step for known in KNOWN if isinstance(known.step, str)]
+    error = network_failure(httpx.ProxyError("407 No"), "asking", httpx.URL("https://r.example/"), writing=False)
+    steps.append(error.hint)
+    assert "before the host, as USER:PASSWORD@HOST:PORT." in error.hint
+    assert [outside(step, 8192) for step in steps] == steps
 
 
 READ_ONLY = "it is read-only, a mirror or a pull-through cache"
@@ -454,7 +482,7 @@ def certificate(code: int, message: str) -> ssl.SSLCertVerificationError:
         (httpx.LocalProtocolError("Too little data"), "broke: Too little data", "safe", False, True),
         (httpx.UnsupportedProtocol("ftp"), "broke: ftp", "safe", False, False),
         (httpx.ProxyError("503 Service Unavailable"), "the proxy did not connect", "HTTPS_PROXY", True, False),
-        (httpx.ProxyError("407 Proxy Authentication Required"), "proxy did not connect", "HTTPS_PROXY", False, False),
+        (httpx.ProxyError("407 Proxy Authentication Required"), "proxy did not connect", "USER:PASSWORD", False, False),
         (httpx.ConnectError("[SSL: WRONG_VERSION_NUMBER] wrong"), "not speak TLS", "--plain-http reg", False, False),
         (httpx.ConnectError("[SSL: HTTP_REQUEST] http request"), "not speak TLS", "--plain-http reg", False, False),
         (httpx.ConnectError("[SSL: UNEXPECTED_EOF_WHILE_READING] EOF"), "broke off", "--plain-http reg", True, False),

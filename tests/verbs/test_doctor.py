@@ -370,7 +370,7 @@ def test_aliases_that_may_not_be_seen(ecr: EcrWorld) -> None:
     examined = at(ecr)
     assert examined["alias"].state == "skipped"
     assert "ecr-public:DescribeRegistries" in examined["alias"].seen
-    assert examined["quotas"].state == "skipped"
+    assert (examined["quotas"].state, examined["quotas"].seen) == ("skipped", "needs to know our aliases")
     assert examined["repository"].state == "ok"
     assert examined.exit_code == 0
 
@@ -398,7 +398,7 @@ def test_a_new_token_that_is_refused(ecr: EcrWorld) -> None:
     ecr.public.faults.add(refusal, method="POST", times=FOREVER, before_auth=True)
     examined = at(ecr)
     assert examined.named("failed") == ["repository"]
-    assert f"(credentials: {ENVIRONMENT})" in examined["repository"].seen
+    assert f" ({ENVIRONMENT})" in examined["repository"].seen
     assert examined.exit_code == 4
     assert ecr.aws.operations.count("GetAuthorizationToken") == 1
 
@@ -429,15 +429,15 @@ def test_tags_of_an_image(ecr: EcrWorld, count: int, state: str, shown: str) -> 
     ecr.aws.add_repository("web").images[DIGEST] = ImageRecord(DIGEST, tags)
     examined = at(ecr, f"{WEB}:v7")
     assert examined["quotas"].state == state
-    assert examined["quotas"].seen == f"the image that is v7 has {shown} of the 1,000 tags that it may have"
+    assert examined["quotas"].seen == f"the image tagged v7 has {shown} of the 1,000 tags that it may have"
     assert bool(examined["quotas"].next_step) == (state == "warning")
     assert examined.exit_code == 0
 
 
-@pytest.mark.parametrize(("target", "named"), [(WEB, "latest"), (f"{WEB}@{DIGEST}", DIGEST)])
+@pytest.mark.parametrize(("target", "named"), [(WEB, "tagged latest"), (f"{WEB}@{DIGEST}", DIGEST)])
 def test_tags_of_the_image_that_is_meant(ecr: EcrWorld, target: str, named: str) -> None:
     ecr.aws.add_repository("web").images[DIGEST] = ImageRecord(DIGEST, ["latest"])
-    assert at(ecr, target)["quotas"].seen == f"the image that is {named} has 1 of the 1,000 tags that it may have"
+    assert at(ecr, target)["quotas"].seen == f"the image {named} has 1 of the 1,000 tags that it may have"
 
 
 def test_quotas_that_may_not_be_seen(ecr: EcrWorld) -> None:
@@ -465,7 +465,7 @@ def test_a_stored_log_in_that_is_refused(ecr: EcrWorld, target: str | None) -> N
     examined = at(ecr, target)
     check = examined["credentials"]
     assert check.state == "warning"
-    assert check.seen == f"{source(ecr)}: the registry refuses it; {ENVIRONMENT} is used instead"
+    assert check.seen == f"{source(ecr)}: the registry refuses it; used instead: {ENVIRONMENT}"
     assert "manifestctl logout public.ecr.aws" in check.next_step
     assert not [text for text in examined.texts if "yesterdays-password" in text]
     assert examined["repository" if target else "login"].state == "ok"
@@ -516,6 +516,10 @@ def test_aws_is_left_out(ecr: EcrWorld, stored: bool) -> None:
     assert ecr.aws.calls == []
     assert examined["repository"].state == ("ok" if stored else "skipped")
     assert stored or examined["repository"].seen == "needs credentials"
+    # Nobody pushes to ECR without credentials.
+    assert examined.named("failed") == ([] if stored else ["credentials"])
+    assert examined.exit_code == (0 if stored else 4)
+    assert stored or examined["credentials"].next_step.startswith("Leave out --no-aws, or log in: ")
 
 
 @pytest.mark.parametrize("target", [f"{WEB}:1", None])

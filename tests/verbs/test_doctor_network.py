@@ -330,7 +330,7 @@ def test_a_proxy_that_is_of_no_use(url: str, code: int, words: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("user", "code", "words"), [("other", 407, "http://USER:PASSWORD@HOST:PORT"), (None, 502, "Check HTTPS_PROXY")]
+    ("user", "code", "words"), [("other", 407, "as USER:PASSWORD@HOST:PORT"), (None, 502, "Check HTTPS_PROXY")]
 )
 def test_a_proxy_that_refuses(user: str | None, code: int, words: str) -> None:
     with ConnectProxy({}, user=user) as proxy:

@@ -101,13 +101,13 @@ def test_a_private_repository_with_all_that_it_can_have(run: AwsRun) -> None:
         (
             "web",
             {"private": PrivateOptions(scan_on_push=True)},
-            "--scan-on-push: of private repositories alone, and web is",
+            "--scan-on-push: for private repositories alone, and web is",
         ),
-        (PRIVATE, {"catalog": Catalog("")}, "--description: of public repositories alone"),
+        (PRIVATE, {"catalog": Catalog("")}, "--description: for public repositories alone"),
         (
             PRIVATE,
             {"catalog": replace(FULL, logo=b"")},
-            "--about-file, --usage-file, --os, --arch, --logo-file: of public",
+            "--about-file, --usage-file, --os, --arch, --logo-file: for public",
         ),
     ],
 )
