@@ -131,13 +131,14 @@ class Scene:
             "tag": ["tag", f"{far}:amd64", "again"],
             "push": ["push", f"{layout}:amd64", f"{far}:pushed"],
         }
-        rows += [self._row(WARM, name, *words, *ca) for name, words in commands.items()]
-        rows += [self._row(COLD, name, *words, *ca, *fresh) for name, words in commands.items()]
-        rows += [
-            self._row(COLD, "login", "login", self.world.host, *ca, *fresh, prepare=self._forget),
-            self._row(COLD, "repo describe", "repo", "describe", f"{far}", *ca, *fresh),
-            self._row(COLD, "doctor", "doctor", f"{far}:1", *ca, *fresh),
-        ]
+        alone = {
+            "login": ["login", self.world.host],
+            "repo describe": ["repo", "describe", far],
+            "doctor": ["doctor", f"{far}:1"],
+        }
+        rows += [self._row(WARM, name, *words, *ca, prepare=self._forget) for name, words in commands.items()]
+        for name, words in (commands | alone).items():
+            rows.append(self._row(COLD, name, *words, *ca, *fresh, prepare=self._forget))
         return rows
 
     def measure(self, row: Row, *, count: bool) -> None:
