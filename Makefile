@@ -7,6 +7,8 @@ PYTHON ?= python3
 WORKERS ?= auto
 DEMO := .demo
 
+MOTO := .moto
+
 .PHONY: demo test lint types coverage wheel check clean system-tools
 
 demo: $(VENV)/.installed
@@ -18,7 +20,7 @@ demo: $(VENV)/.installed
 	@echo '$$ manifestctl inspect oci:$(DEMO):1.4'
 	@$(BIN)/manifestctl inspect oci:$(DEMO):1.4
 
-test: $(VENV)/.installed-dev system-tools
+test: $(VENV)/.installed-dev system-tools $(MOTO)/.installed
 	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
 
 lint: $(VENV)/.installed-dev
@@ -28,7 +30,7 @@ lint: $(VENV)/.installed-dev
 types: $(VENV)/.installed-dev
 	$(BIN)/mypy
 
-coverage: $(VENV)/.installed-dev system-tools
+coverage: $(VENV)/.installed-dev system-tools $(MOTO)/.installed
 	$(BIN)/coverage erase
 	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal --cov=manifestctl --cov-branch --cov-report=term:skip-covered
 
@@ -39,7 +41,7 @@ wheel: $(VENV)/.installed-dev
 check: lint types coverage wheel
 
 clean:
-	rm -rf $(VENV) $(DEMO) build dist .coverage .coverage.* .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) $(MOTO) $(DEMO) build dist .coverage .coverage.* .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
 $(VENV)/.made:
 	sh .ci/venv "$(PYTHON)" $(VENV)
@@ -52,6 +54,13 @@ $(VENV)/.installed: $(VENV)/.made pyproject.toml constraints.txt
 $(VENV)/.installed-dev: $(VENV)/.made pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
 	@touch $@ $(VENV)/.installed
+
+# AWS's APIs as moto has them, for tests. It brings click, with which httpx imports its own command line, so it has an
+# environment of its own.
+$(MOTO)/.installed: constraints.txt
+	sh .ci/venv "$(PYTHON)" $(MOTO)
+	$(MOTO)/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt moto flask flask-cors
+	@touch $@
 
 # The registry and the readers that end-to-end tests run against; where they cannot be installed, those tests are skipped.
 system-tools:

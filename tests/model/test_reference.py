@@ -154,7 +154,7 @@ def test_what_is_not_a_reference_is_refused_in_one_line(text: str, reason: str) 
     [
         ("https://r.example/web:1", "Write it without the scheme: r.example/web:1"),
         ("ghcr.io/Owner/Repo", "Write ghcr.io/owner/repo"),
-            ("public.ecr.aws/acme/Web:V1", "Write public.ecr.aws/acme/web:V1"),
+        ("public.ecr.aws/acme/Web:V1", "Write public.ecr.aws/acme/web:V1"),
         ("we b", "Write registry/repository:tag or registry/repository@sha256:…"),
     ],
 )

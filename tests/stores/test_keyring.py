@@ -82,7 +82,9 @@ def keyring(aws: AwsSettings | None, stored: CredentialSource, environ: dict[str
         (AwsSettings("always"), f"{PUBLIC}:8443", True),
     ],
 )
-def test_amazons_registries_have_sources_of_their_own(aws: AwsSettings | None, registry: str, stored_alone: bool) -> None:
+def test_amazons_registries_have_sources_of_their_own(
+    aws: AwsSettings | None, registry: str, stored_alone: bool
+) -> None:
     stored = Chain([Known(CI)])
     keys = keyring(aws, stored)
     assert (keys.chain(registry) is stored) is stored_alone

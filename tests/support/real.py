@@ -5,16 +5,25 @@ from __future__ import annotations
 import os
 import shutil
 import sys
+from pathlib import Path
 
 import pytest
 
 PROGRAMS = ("docker-registry", "skopeo", "podman", "buildah", "dockerd")
+# moto's server has an environment of its own, which `make test` makes: it brings click, with which httpx imports its own
+# command line.
+_MOTO = Path(__file__).resolve().parents[2] / ".moto" / "bin"
 _NEED_ROOT = frozenset({"podman", "buildah", "dockerd"})
+
+
+def find(tool: str) -> str | None:
+    """Return the path of a program, or None if it is absent."""
+    return shutil.which(tool) or shutil.which(tool, path=str(_MOTO))
 
 
 def available(tool: str) -> str | None:
     """Return None if a program can be used here, else the reason why it cannot."""
-    if shutil.which(tool) is None:
+    if find(tool) is None:
         return f"{tool} is not installed"
     if tool in _NEED_ROOT and (sys.platform == "win32" or os.geteuid() != 0):
         return f"{tool} is only used as root, with a storage of its own"
