@@ -75,15 +75,7 @@ def create(  # noqa: PLR0917 - one parameter for an option
         entry_annotation=entry_annotation,
     )
     extra = _Extra(
-        tuple(tag or ()),
-        no_overwrite,
-        expect,
-        copy,
-        tag_children,
-        create_repository,
-        dry_run,
-        digest_file,
-        report,
+        tuple(tag or ()), no_overwrite, expect, copy, tag_children, create_repository, dry_run, digest_file, report
     )
     run("create", common, lambda session: _create(session, options, extra))
 
