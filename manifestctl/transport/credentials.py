@@ -67,6 +67,24 @@ class CredentialSource(Protocol):
         ...
 
 
+class OneCredential:
+    """A source that knows one credential, or none, for whatever it is asked, and has no other."""
+
+    def __init__(self, credential: Credential | None) -> None:
+        """Keep it."""
+        self._credential = credential
+
+    def credential(self, registry: str, repository: str) -> Credential | None:
+        """Return it."""
+        del registry, repository
+        return self._credential
+
+    def renew(self, registry: str, repository: str, rejected: Credential) -> Credential | None:
+        """Return None."""
+        del registry, repository, rejected
+        return None
+
+
 @dataclass(slots=True)
 class _Answer:
     credential: Credential | None = None

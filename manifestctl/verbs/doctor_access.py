@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from manifestctl.errors import DeniedError, ManifestctlError, NotFoundError
-from manifestctl.transport.credentials import ANONYMOUS, Chain
+from manifestctl.transport.credentials import ANONYMOUS, Chain, OneCredential
 from manifestctl.values import dataclass
 from manifestctl.verbs.doctor_checks import Check, advice, failed, ok, skipped, warning, words
 
@@ -40,21 +40,6 @@ class Stored:
         return self.credential.source if self.credential is not None else ""
 
 
-class _Given:
-    """A source that knows one credential, or none, for whatever it is asked."""
-
-    def __init__(self, credential: Credential | None) -> None:
-        self._credential = credential
-
-    def credential(self, registry: str, repository: str) -> Credential | None:
-        del registry, repository
-        return self._credential
-
-    def renew(self, registry: str, repository: str, rejected: Credential) -> Credential | None:
-        del registry, repository, rejected
-        return None
-
-
 def stored(keys: Keyring, registry: str, repository: str, use: Use | None) -> Stored:
     """Look for stored credentials; ``use`` says how AWS is used at a registry of Amazon's, None elsewhere.
 
@@ -78,12 +63,12 @@ def stored(keys: Keyring, registry: str, repository: str, use: Use | None) -> St
 
 def chain(keys: Keyring, use: Use | None, token: Credential | None, probe: RegistryProbe) -> Chain:
     """Return the sources that a push would ask, with the token that was just got in the place of AWS."""
-    if use is None or use == "never":
+    if use is None:
         return keys.stored
     from manifestctl.aws.source import ecr_sources
 
-    before = keys.stored.sources if use == "auto" else ()
-    return Chain(ecr_sources(before, _Given(token), probe.runtime))
+    before = keys.stored.sources if use != "always" else ()
+    return Chain(ecr_sources(before, OneCredential(token) if use != "never" else None, probe.runtime))
 
 
 def stored_check(found: Stored, use: Use | None, registry: str, tried: Tried | None, *, asks: bool | None) -> Check:

@@ -19,7 +19,7 @@ from manifestctl.events import Warned
 from manifestctl.model.reference import Reference
 from manifestctl.text import outside
 from manifestctl.transport.credential_writer import CredentialWriter
-from manifestctl.transport.credentials import Credential
+from manifestctl.transport.credentials import Credential, OneCredential
 from manifestctl.values import dataclass
 
 if TYPE_CHECKING:
@@ -178,7 +178,7 @@ def _asked(registry: str, credential: Credential, stores: Stores) -> Response:
     from manifestctl.transport.retry import retry_after
 
     doing = f"logging in to {registry}"
-    with stores.showing(_Given(credential)) as trial:
+    with stores.showing(OneCredential(credential)) as trial:
         client = trial.client(registry)
         # What anybody may read proves nothing: a credential that is refused must not be left out.
         client.authorizer.want("", write=True)
@@ -207,18 +207,3 @@ def _refused_hint(registry: str) -> str:
     if ecr_host(registry) is not None:
         return "A token is valid for 12 hours; without --username one is got from AWS."
     return "User name or password is wrong, or the registry wants an access token in the password's place."
-
-
-class _Given:
-    """One credential, which there is no other for."""
-
-    def __init__(self, credential: Credential) -> None:
-        self._credential = credential
-
-    def credential(self, registry: str, repository: str) -> Credential | None:
-        del registry, repository
-        return self._credential
-
-    def renew(self, registry: str, repository: str, rejected: Credential) -> Credential | None:
-        del registry, repository, rejected
-        return None
