@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
 ROOT = Path(__file__).resolve().parents[2]
-LIMIT = 30.0
+LIMIT = 120.0
 """Seconds after which a process of a test is killed."""
 
 GROUPS = {"repo": ("create", "describe", "catalog")}
