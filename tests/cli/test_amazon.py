@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-GRACE = 2.0
+GRACE = 20.0
+"""Seconds: far below any timeout of a request, far above what a loaded machine takes."""
 
 
 @pytest.fixture
@@ -124,7 +125,7 @@ def test_a_run_that_fails_before_it_needs_a_token_does_not_wait_for_one(world: E
     ran = run_process("push", f"oci:{world.home}/absent:1", target, "--ca-file", world.ca_file, environ=world.environ)
     assert ran.status == 3
     assert "absent" in ran.err
-    assert time.monotonic() - began < 10
+    assert time.monotonic() - began < GRACE
     world.aws.release()
 
 
