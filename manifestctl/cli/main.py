@@ -165,7 +165,7 @@ def _exit(code: int) -> NoReturn:
     """
     _flush()
     if hasattr(signal, "setitimer"):
-        # Nothing waits any more. What runs at the exit of a process, a profiler or a coverage tool, may hold a lock that
-        # a signal's handler would want again.
+        # Nothing waits any more. What runs at the exit of a process, a profiler or a coverage tool, may hold a lock
+        # that a signal's handler would want again.
         signal.setitimer(signal.ITIMER_REAL, 0)
     os._exit(code)
