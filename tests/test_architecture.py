@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import re
 import sys
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -70,16 +71,20 @@ def room_of(path: Path) -> str:
     return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
 
 
+@cache
+def nodes_of(path: Path) -> tuple[ast.AST, ...]:
+    return tuple(ast.walk(ast.parse(path.read_text(encoding="utf-8"))))
+
+
 def imports_of(path: Path) -> Iterator[tuple[int, str, bool]]:
     """Yield line, dotted name, and whether it is for type checkers alone."""
-    tree = ast.parse(path.read_text(encoding="utf-8"))
     typing_only = {
         id(inner)
-        for node in ast.walk(tree)
+        for node in nodes_of(path)
         if isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING"
         for inner in ast.walk(node)
     }
-    for node in ast.walk(tree):
+    for node in nodes_of(path):
         if isinstance(node, ast.Import):
             for alias in node.names:
                 yield node.lineno, alias.name, id(node) in typing_only
@@ -129,10 +134,9 @@ def test_libraries_stay_in_their_rooms(path: Path) -> None:
 
 @pytest.mark.parametrize("path", [path for path in SOURCES if room_of(path) == "aws"], ids=relative)
 def test_boto3_is_imported_when_it_is_called(path: Path) -> None:
-    tree = ast.parse(path.read_text(encoding="utf-8"))
     inside = {
         node.lineno
-        for function in ast.walk(tree)
+        for function in nodes_of(path)
         if isinstance(function, ast.FunctionDef)
         for node in ast.walk(function)
         if isinstance(node, ast.Import | ast.ImportFrom)
@@ -145,13 +149,12 @@ def test_boto3_is_imported_when_it_is_called(path: Path) -> None:
 
 def literals_of(path: Path) -> Iterator[tuple[int, str]]:
     """Yield the string literals that are not docstrings."""
-    tree = ast.parse(path.read_text(encoding="utf-8"))
     docstrings = {
         id(node.value)
-        for node in ast.walk(tree)
+        for node in nodes_of(path)
         if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
     }
-    for node in ast.walk(tree):
+    for node in nodes_of(path):
         if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in docstrings:
             yield node.lineno, node.value
 
@@ -169,8 +172,7 @@ def test_hosts_of_registries_stand_in_one_place(path: Path) -> None:
 def test_the_library_neither_prints_nor_exits_nor_reads_the_environment(path: Path) -> None:
     if room_of(path) in ("cli", "__main__"):
         return
-    tree = ast.parse(path.read_text(encoding="utf-8"))
-    for node in ast.walk(tree):
+    for node in nodes_of(path):
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
             assert node.func.id not in ("print", "exit", "quit"), f"{relative(path)}:{node.lineno}"
         if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
@@ -184,7 +186,7 @@ def test_the_library_neither_prints_nor_exits_nor_reads_the_environment(path: Pa
 def test_rooms_and_functions_stay_small(path: Path) -> None:
     text = path.read_text(encoding="utf-8")
     assert text.count("\n") <= MODULE_LIMIT, f"{relative(path)} has {text.count(chr(10))} lines"
-    for node in ast.walk(ast.parse(text)):
+    for node in nodes_of(path):
         if isinstance(node, ast.FunctionDef) and node.end_lineno is not None:
             # A command's parameters are its options, one a line or more; its body is what is measured.
             first = node.body[0].lineno if relative(path).startswith("cli/") else node.lineno
