@@ -10,6 +10,7 @@ import contextlib
 import threading
 from typing import TYPE_CHECKING, Any
 
+from manifestctl.aws.call_log import CallLog
 from manifestctl.aws.hosts import PUBLIC_REGION
 from manifestctl.aws.identity import configuration_files
 from manifestctl.aws.refusals import translated
@@ -209,6 +210,7 @@ class Aws:
                 from botocore.session import Session
 
                 core = Session()
+                CallLog(self.runtime).watch(core)
                 core.set_default_client_config(self._manner())
                 try:
                     made = boto3.session.Session(profile_name=self.settings.profile or None, botocore_session=core)

@@ -49,7 +49,7 @@ def test_an_answer_is_as_botocore_parses_it(run: AwsRun) -> None:
     assert [(call.service, call.region, call.parameters) for call in run.aws.calls] == [
         ("ecr-public", "us-east-1", {"repositoryName": "web"})
     ]
-    assert run.world.events == []
+    assert run.world.said == []
 
 
 def test_the_region_of_the_endpoint_is_asked_whatever_the_environment_says(run: AwsRun) -> None:

@@ -50,7 +50,7 @@ def test_a_missing_public_repository_is_made_with_defaults(run: AwsRun) -> None:
     assert run.aws.operations == ["DescribeRegistries", "CreateRepository"]
     assert run.aws.calls[-1].parameters == {"repositoryName": "web"}
     assert {call.region for call in run.aws.calls} == {"us-east-1"}
-    assert run.world.events == [Noted(f"created the repository {WEB}")]
+    assert run.world.said == [Noted(f"created the repository {WEB}")]
     assert "web" in run.aws.registry.repositories
 
 
@@ -67,7 +67,7 @@ def test_one_that_is_there_already_is_success(run: AwsRun, text: str) -> None:
     run.aws.add_repository("web")
     run.aws.add_private_repository("web")
     assert not make_missing(run, text)
-    assert run.world.events == [Noted(f"AWS says that the repository {text} exists already")]
+    assert run.world.said == [Noted(f"AWS says that the repository {text} exists already")]
 
 
 @pytest.mark.parametrize(
@@ -111,7 +111,7 @@ def test_another_alias_of_ours_will_do(run: AwsRun) -> None:
     run.aws.add_alias("acme-labs")
     assert make_missing(run, "public.ecr.aws/acme-labs/web")
     # AWS names it by the primary one.
-    assert run.world.events == [Noted(f"created the repository {WEB}")]
+    assert run.world.said == [Noted(f"created the repository {WEB}")]
     assert found(run, "public.ecr.aws/acme-labs/web") == WEB
 
 
@@ -137,7 +137,7 @@ def test_an_account_that_has_no_alias_yet(run: AwsRun) -> None:
 def test_who_may_not_ask_for_aliases_is_not_asked_for_it(run: AwsRun) -> None:
     run.aws.deny("ecr-public:DescribeRegistries")
     assert make_missing(run, WEB)
-    assert run.world.events == [Noted(f"created the repository {WEB}")]
+    assert run.world.said == [Noted(f"created the repository {WEB}")]
 
 
 def test_a_repository_made_under_another_alias_than_was_named_is_told(run: AwsRun) -> None:

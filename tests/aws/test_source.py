@@ -264,7 +264,7 @@ def test_credentials_that_are_denied_are_an_error_asked_for_once(run: AwsRun, ac
         assert action in caught.value.statement
         run.check_quiet(caught.value)
     assert run.aws.operations == ["GetAuthorizationToken"]
-    assert run.world.events == []
+    assert run.world.said == []
 
 
 def test_what_failed_after_all_tries_is_not_tried_again_by_others(run: AwsRun) -> None:

@@ -6,6 +6,7 @@ import random
 import threading
 from typing import TYPE_CHECKING, TypeVar
 
+from manifestctl.events import Exchanged
 from manifestctl.runtime import Cancel, Runtime
 
 if TYPE_CHECKING:
@@ -60,6 +61,11 @@ class World:
         """Let time pass, without anybody having slept."""
         with self._lock:
             self._passed += seconds
+
+    @property
+    def said(self) -> list[Event]:
+        """What was observed beside the wire log."""
+        return [event for event in self.events if not isinstance(event, Exchanged)]
 
     def heard(self, kind: type[E]) -> list[E]:
         """Return the events of one kind, in order."""
