@@ -46,11 +46,13 @@ class ManifestctlError(Exception):
     """Base of all errors that manifestctl raises on purpose.
 
     ``message`` says what happened and to which image, ``hint`` the next step. Both are plain text on
-    one line; text that came from outside is already escaped.
+    one line; text that came from outside is already escaped. ``outcome_unknown`` is true if a write may have taken
+    effect all the same.
     """
 
     exit_code: int = 70
     category: ClassVar[Category] = "wrong"
+    outcome_unknown: bool = False
 
     def __init__(self, message: str, *, hint: str = "") -> None:
         """Keep the message and the hint."""
@@ -134,7 +136,6 @@ class UnreachableError(ManifestctlError):
     """The registry or the network failed after all retries; running again is safe.
 
     ``transient`` is true if trying again may help, ``retry_after`` the seconds that the server asked for.
-    ``outcome_unknown`` is true if a write may have taken effect all the same.
     """
 
     exit_code = 5

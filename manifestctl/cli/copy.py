@@ -150,8 +150,8 @@ def _notes(copied: Copied) -> list[str]:
     lines = [f"{plural(len(hows), 'blob')}: {told}"] if hows else []
     if copied.referrers:
         lines.append(plural(copied.referrers, "referrer"))
-    if not copied.tags:
-        state = "is there now" if copied.written else "was there already"
+    if copied.untagged is not None:
+        state = "is there now" if copied.status == "created" else "was there already"
         return [*lines, f"{escape(store, 300)}@{digest} {state}; it has no tag"]
     return lines + tag_notes(store, copied.tags, digest)
 

@@ -268,8 +268,8 @@ def _notes(pushed: Pushed) -> list[str]:
     told = ", ".join(f"{len(sizes)} {how} ({size(sum(sizes))})" for how, sizes in ways.items())
     platform = f"{pushed.platform.shown}: " if pushed.platform is not None else ""
     lines = [f"{platform}{plural(len(pushed.layers), 'layer')}: {told}"] if pushed.layers else []
-    if pushed.request.by_digest:
-        state = "is there now" if pushed.written else "was there already"
+    if pushed.untagged is not None:
+        state = "is there now" if pushed.status == "created" else "was there already"
         lines.append(f"{escape(store, 300)}@{digest} {state}; it has no tag")
         lines.append("untagged images are garbage to some registries until a list holds them (docs/output.md)")
         return lines

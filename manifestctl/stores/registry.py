@@ -12,7 +12,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, NoReturn, TypeVar
 from urllib.parse import quote
 
-from manifestctl.errors import DocumentError, InputError, IntegrityError, ManifestctlError, UnreachableError
+from manifestctl.errors import DocumentError, InputError, IntegrityError, UnreachableError
 from manifestctl.events import Warned
 from manifestctl.model import media_types
 from manifestctl.model.descriptor import Descriptor
@@ -20,6 +20,7 @@ from manifestctl.model.digest import Digest
 from manifestctl.model.strict_json import MANIFEST_LIMIT
 from manifestctl.stores.base import Blob, Content, check_content, check_digest, checked, described
 from manifestctl.stores.manifest_headers import DIGEST_HEADER, check_header, check_quota, conditions, warning
+from manifestctl.stores.manifest_writes import ManifestWrite
 from manifestctl.stores.missing import MissingRepository
 from manifestctl.stores.pages import TAGS_LIMIT, next_link, page_of_tags
 from manifestctl.text import outside
@@ -214,22 +215,14 @@ class RegistryStore:
         check_quota("manifest size", what, len(content.raw), self.client.profile.manifest_limit)
         headers = {"Content-Type": content.media_type, **conditions(only_if)}
         request = self._manifest("PUT", selector, f"writing {what}", headers, body=Body.of(content.raw))
-        tried: list[bool] = []
 
         def put() -> None:
-            if tried and self._holds(selector, content, what):
-                return
-            tried.append(True)
             if self.client.manifest_pacer is not None:
                 self.client.manifest_pacer.wait()
             self._ok(request)
 
-        try:
-            self._missing.writing(lambda: self._run(f"PUT manifest of {what}", put))
-        except ManifestctlError as error:
-            # A tag that may not be written may hold what an earlier try wrote, whose answer was lost.
-            if len(tried) == 1 or isinstance(error, UnreachableError) or not self._holds(selector, content, what):
-                raise
+        write = ManifestWrite(put, lambda: self._holds(selector, content, what))
+        write.run(lambda attempt: self._missing.writing(lambda: self._run(f"PUT manifest of {what}", attempt)))
 
     def tags(self) -> list[str]:
         """List the tags, page by page."""

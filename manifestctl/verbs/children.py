@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING
 
 from manifestctl.model.reference import DEFAULT_TAG
 from manifestctl.stores.base import Content
-from manifestctl.text import plural
 from manifestctl.verbs.checks import same_repository
 from manifestctl.verbs.gather import Member
 from manifestctl.verbs.publish import Guard
-from manifestctl.verbs.tag import check_quota, child_tags, move
+from manifestctl.verbs.tagging import at_once, check_quota, publish_tags
+from manifestctl.verbs.template import child_tags
 from manifestctl.verbs.transfer import Transfer
 
 if TYPE_CHECKING:
@@ -74,12 +74,8 @@ def tag_children(
     runtime: Runtime,
 ) -> None:
     """Give the images their tags; raises the error that counts most if one of them fails."""
-    errors = move(target, wanted, states, lambda _: Guard(no_overwrite=guard.no_overwrite), pool, runtime=runtime)
-    if errors:
-        moved = [state.tag for state in states if state.moved == "true"]
-        if moved:
-            errors[0].message += f"; {plural(len(moved), 'image')} got a tag before: {', '.join(moved)}"
-        raise errors[0]
+    own = Guard(no_overwrite=guard.no_overwrite)
+    publish_tags(target, wanted, at_once(states), lambda _: own, pool, runtime=runtime, main=False)
 
 
 def _manifests(checked: Checked) -> dict[Digest, Content]:

@@ -25,12 +25,11 @@ from manifestctl.verbs.publish import (
     Guard,
     TagState,
     order_tags,
-    publish_tags,
-    publish_untagged,
-    read_content,
+    publish_tag,
     read_tag,
+    state_without_tag,
 )
-from manifestctl.verbs.tag import check_quota
+from manifestctl.verbs.tagging import check_quota, in_order, publish_tags
 from manifestctl.verbs.transfer import Moved, Transfer, typed
 
 if TYPE_CHECKING:
@@ -97,7 +96,7 @@ class CopyRequest:
 class Copied:
     """What became of a copy; filled as the run goes on.
 
-    Without a tag, ``there`` tells whether the target has the content now, and ``written`` whether it was written.
+    ``untagged`` stands in for ``tags`` of a copy without a tag.
     """
 
     request: CopyRequest
@@ -105,8 +104,7 @@ class Copied:
     tags: list[TagState] = field(default_factory=list)
     moved: Moved = field(default_factory=Moved)
     referrers: int = 0
-    there: Published = "false"
-    written: bool = False
+    untagged: TagState | None = None
     error: ManifestctlError | None = None
 
     @property
@@ -117,18 +115,18 @@ class Copied:
     @property
     def published(self) -> Published:
         """Tell whether the copy is under the target's own tag now, or there at all if it has none."""
-        if self.content is None or not self.tags:
-            return self.there
-        return first_published(self.tags, self.content)
+        return first_published(self._states, self.content)
 
     @property
     def status(self) -> Status:
         """Say in one word how it ended."""
         if self.error is not None or self.content is None:
             return "failed"
-        if not self.tags:
-            return "created" if self.written else "unchanged"
-        return change(self.tags)
+        return change(self._states)
+
+    @property
+    def _states(self) -> list[TagState]:
+        return [self.untagged] if self.untagged is not None else self.tags
 
 
 def copy(request: CopyRequest, open_store: OpenStore, runtime: Runtime) -> Copied:
@@ -161,7 +159,8 @@ def _run(copied: Copied, source: Store, target: Store, pool: Pool, runtime: Runt
         # What one of its tags holds is there with all that it names.
         if not any(state.holds(content) for state in copied.tags):
             transfer.image(content)
-        publish_tags(target, content, copied.tags, request.guard_of, runtime)
+        wanted = dict.fromkeys((state.tag for state in copied.tags), content)
+        publish_tags(target, wanted, in_order(copied.tags), request.guard_of, pool, runtime=runtime)
     else:
         _by_digest(copied, content, transfer, runtime)
     if request.referrers:
@@ -189,11 +188,10 @@ def _wanted(request: CopyRequest, content: Content) -> Content:
 
 def _by_digest(copied: Copied, content: Content, transfer: Transfer, runtime: Runtime) -> None:
     """Write without a tag, unless it is there, and read it back."""
-    if read_content(transfer.target, str(content.digest)) is None:
+    copied.untagged = state_without_tag(transfer.target, content)
+    if not copied.untagged.holds(content):
         transfer.image(content)
-        copied.there = "unknown"
-        copied.written = publish_untagged(transfer.target, content, runtime)
-    copied.there = "true"
+    publish_tag(transfer.target, content, copied.untagged, Guard(), runtime)
 
 
 def _referrers(copied: Copied, content: Content, transfer: Transfer, runtime: Runtime) -> None:

@@ -14,7 +14,8 @@ from manifestctl.verbs import rules
 from manifestctl.verbs.check import Checked, CheckRequest, examine, list_findings, schema_findings
 from manifestctl.verbs.gather import Member
 from manifestctl.verbs.outcome import change, first_published
-from manifestctl.verbs.publish import Guard, Published, TagState, order_tags, publish_tags, read_tag
+from manifestctl.verbs.publish import Guard, Published, TagState, order_tags, read_tag
+from manifestctl.verbs.tagging import check_quota, in_order, publish_tags
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -61,7 +62,7 @@ class CreateRequest:
             check_tag(tag)
         self.guard.refuse_both()
         if self.tag_children is not None:
-            from manifestctl.verbs.tag import check_template
+            from manifestctl.verbs.template import check_template
 
             check_template(self.tag_children)
 
@@ -141,10 +142,7 @@ def _run(created: Created, open_store: OpenStore, runtime: Runtime) -> None:
     store = open_store(target, write=not request.dry_run)
     stores = [open_store(image.location) for image in request.check.images]
     names = order_tags(target.tag or DEFAULT_TAG, request.tags)
-    if request.tags:
-        from manifestctl.verbs.tag import check_quota
-
-        check_quota(store, names)
+    check_quota(store, names)
     with Pool(request.check.concurrency, runtime.cancel) as pool:
         reads = [(name, pool.submit(lambda name: read_tag(store, name), name)) for name in names]
         try:
@@ -161,7 +159,7 @@ def _run(created: Created, open_store: OpenStore, runtime: Runtime) -> None:
             checked.findings += request.check.policy.apply(schema_findings(checked))
         if created.ok and not request.dry_run:
             _prepare(created, stores, wanted, store, pool, runtime=runtime)
-            _publish(created, composed.content, store, runtime)
+            _publish(created, composed.content, store, pool, runtime)
         if later is not None:
             checked.findings += request.check.policy.apply(later.result())
     created.finished = True
@@ -238,9 +236,11 @@ def _prepare(
         tag_children(store, wanted, created.children, created.request.guard, pool, runtime=runtime)
 
 
-def _publish(created: Created, content: Content, store: Store, runtime: Runtime) -> None:
+def _publish(created: Created, content: Content, store: Store, pool: Pool, runtime: Runtime) -> None:
     try:
-        publish_tags(store, content, created.tags, lambda state: _guard(created, state), runtime)
+        wanted = dict.fromkeys((state.tag for state in created.tags), content)
+        waves = in_order(created.tags)
+        publish_tags(store, wanted, waves, lambda state: _guard(created, state), pool, runtime=runtime)
     except ManifestctlError as error:
         cause = error.__cause__ if isinstance(error, PartialError) else error
         if isinstance(cause, MissingContentError):

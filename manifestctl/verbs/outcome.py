@@ -13,10 +13,11 @@ if TYPE_CHECKING:
 Change = Literal["created", "updated", "unchanged"]
 
 
-def first_published(tags: Sequence[TagState], content: Content) -> Published:
-    """Tell whether the first tag holds the content now; there must be one."""
-    first = tags[0]
-    return "true" if first.now == content.digest else first.moved
+def first_published(tags: Sequence[TagState], content: Content | None) -> Published:
+    """Tell whether the first tag holds the content now; as long as there is neither, nothing is published."""
+    if not tags or content is None:
+        return "false"
+    return "true" if tags[0].now == content.digest else tags[0].moved
 
 
 def change(tags: Sequence[TagState]) -> Change:

@@ -6,7 +6,7 @@ of a write is unknown, the tag is read again, and the result says what it holds.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal, NoReturn
+from typing import TYPE_CHECKING, Literal
 
 from manifestctl.errors import (
     ConflictError,
@@ -15,7 +15,6 @@ from manifestctl.errors import (
     ManifestctlError,
     MissingContentError,
     NotFoundError,
-    PartialError,
     UnreachableError,
 )
 from manifestctl.events import Noted
@@ -25,7 +24,7 @@ from manifestctl.text import escape
 from manifestctl.values import dataclass
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
     from manifestctl.model.digest import Digest
     from manifestctl.runtime import Runtime
@@ -43,7 +42,7 @@ Published = Literal["true", "false", "unknown"]
 
 @dataclass(slots=True)
 class TagState:
-    """One tag of a run: what it held before, and what became of it.
+    """One tag of a run: what it held before, and what became of it. What has no tag is named by its digest instead.
 
     ``moved`` is ``"true"`` if it was written and read back, ``"false"`` if it was not touched or holds something else,
     ``"unknown"`` if nobody can tell. ``now`` is what it holds as far as is known.
@@ -53,6 +52,11 @@ class TagState:
     old: Digest | None = None
     now: Digest | None = None
     moved: Published = "false"
+
+    @property
+    def is_digest(self) -> bool:
+        """Tell whether this is no tag but a digest."""
+        return ":" in self.tag
 
     def holds(self, content: Content) -> bool:
         """Tell whether the tag held this content before."""
@@ -120,200 +124,166 @@ def read_content(store: Store, tag: str) -> Content | None:
 def publish_tag(store: Store, content: Content, state: TagState, guard: Guard, runtime: Runtime) -> None:
     """Write the content under the tag, unless it is there, and read it back; the state tells how far it came.
 
-    Raises `ConflictError`, `DeniedError`, `UnreachableError`, `IntegrityError`, `MissingContentError`.
+    Raises `ConflictError`, `DeniedError`, `UnreachableError`, `IntegrityError`, `MissingContentError`, and for content
+    or tags that the store does not take `DocumentError` and `InputError`. Whether the tag was written all the same is
+    said in the state and, where it is not known, in the message.
     """
-    where = escape(f"{store.name}:{state.tag}", 400)
-    guard.check(state, content, where)
-    if state.holds(content):
-        return
-    if guard.any:
-        state.old = state.now = read_tag(store, state.tag)
-        guard.check(state, content, where)
-        if state.holds(content):
-            return
-    # From here on a signal leaves it open whether the tag was written.
-    runtime.cancel.check()
+    _Publication(store, content, state, guard, runtime).run()
+
+
+def state_without_tag(store: Store, content: Content) -> TagState:
+    """Look for the content by its digest; returns the state with which `publish_tag` writes it without a tag.
+
+    Raises `DeniedError`, `UnreachableError`.
+    """
+    name = str(content.digest)
     try:
-        _write(store, content, state, guard, runtime)
-    except UnreachableError as error:
-        if not error.outcome_unknown:
-            state.moved = "false"
-            raise
-        _resolve(store, content, state, error, runtime)
-    except ConflictError as error:
-        state.moved = "false"
-        _resolve(store, content, state, error, runtime)
-        # Somebody else wrote the same; a registry whose tags are immutable refuses even that.
-        state.moved = "false"
-        return
-    except InterruptedRun:
-        raise
-    except ManifestctlError:
-        state.moved = "false"
-        raise
-    _read_back(store, content, state, where, runtime)
+        there = str(store.resolve(name).digest) == name
+    except NotFoundError:
+        there = False
+    held = content.digest if there else None
+    return TagState(name, held, held)
 
 
-def publish_tags(
-    store: Store,
-    content: Content,
-    states: Sequence[TagState],
-    guard: Callable[[TagState], Guard],
-    runtime: Runtime,
-) -> None:
-    """Write the content under one tag after the other, and stop at the first that fails.
+@dataclass(frozen=True, slots=True)
+class _Publication:
+    """One content on its way to one tag, or to its digest alone."""
 
-    Raises as `publish_tag` if that is the first of all, and `PartialError` with the error as its cause if it is a later
-    one; its message says what each tag held and holds.
-    """
-    for state in states:
+    store: Store
+    content: Content
+    state: TagState
+    guard: Guard
+    runtime: Runtime
+
+    @property
+    def where(self) -> str:
+        separator = "@" if self.state.is_digest else ":"
+        return escape(f"{self.store.name}{separator}{self.state.tag}", 400)
+
+    def run(self) -> None:
+        state = self.state
+        self.guard.check(state, self.content, self.where)
+        if state.holds(self.content):
+            return
+        if self.guard.any:
+            state.old = state.now = read_tag(self.store, state.tag)
+            self.guard.check(state, self.content, self.where)
+            if state.holds(self.content):
+                return
+        # From here on a signal leaves it open whether the tag was written.
+        self.runtime.cancel.check()
         try:
-            publish_tag(store, content, state, guard(state), runtime)
+            self._write()
+        except InterruptedRun:
+            raise
+        except ConflictError as error:
+            self._resolve(error, 0.0)
+            # Somebody else wrote the same; a registry whose tags are immutable refuses even that.
+            state.moved = "false"
+        except ManifestctlError as error:
+            if not error.outcome_unknown:
+                state.moved = "false"
+                raise
+            self._resolve(error, READ_BACK_DEADLINE)
+            self._read_back()
+        else:
+            self._read_back()
+
+    def _write(self) -> None:
+        tag = None if self.state.is_digest else self.state.tag
+
+        def attempt() -> bool:
+            self.state.moved = "unknown"
+            try:
+                self.store.write_manifest(self.content, tag, self.guard.condition())
+            except MissingContentError:
+                self.state.moved = "false"
+                told = f"{self.where} is refused: the registry does not see all of its content yet; asking again"
+                self.runtime.observe(Noted(told))
+                raise
+            return True
+
+        # The content was seen a moment ago; a registry that says it is not there may be behind itself.
+        _until(attempt, MissingContentError, CHILDREN_DEADLINE, self.runtime)
+
+    def _resolve(self, error: ManifestctlError, seconds: float) -> None:
+        """Find out whether the tag holds the content although writing it failed; raises the error if it does not.
+
+        A registry may be behind itself, so that what was there before is believed only after some seconds; a conflict
+        is about what is there now.
+        """
+        self.state.moved = "unknown" if error.outcome_unknown else "false"
+        try:
+            _until(self._moved_on, (), seconds, self.runtime)
+        except InterruptedRun:
+            raise
+        except ManifestctlError:
+            what = "it" if self.state.is_digest else "the tag"
+            if error.outcome_unknown:
+                error.message += f"; whether it was written is not known, for {what} cannot be read either"
+            raise error from None
+        if self.state.now == self.content.digest:
+            return
+        self.state.moved = "false"
+        held = "it was looked for again: it is not there"
+        if not self.state.is_digest:
+            held = f"the tag was read again: it holds {self.state.now or 'nothing'}"
+        error.message += f"; {held}, so this was not published"
+        raise error
+
+    def _read_back(self) -> None:
+        state = self.state
+
+        def attempt() -> bool:
+            there = self._moved_on()
+            if not there:
+                self.runtime.observe(Noted(f"{self.where} does not show the new content yet; asking again"))
+            return there
+
+        try:
+            _until(attempt, (), READ_BACK_DEADLINE, self.runtime)
         except InterruptedRun:
             raise
         except ManifestctlError as error:
-            if state is states[0]:
-                raise
-            raise PartialError(_partial(states, state, error), hint=error.hint) from error
-
-
-def publish_untagged(store: Store, content: Content, runtime: Runtime) -> bool:
-    """Write the content by its digest alone, unless it is there, and read it back; returns whether it was written.
-
-    Raises what `publish_tag` raises.
-    """
-    name = str(content.digest)
-    if _is_there(store, name):
-        return False
-    runtime.cancel.check()
-    _write(store, content, TagState(name), Guard(), runtime, tagged=False)
-    if not _until(lambda: read_content(store, name) is not None, (), READ_BACK_DEADLINE, runtime):
-        where = escape(f"{store.name}@{name}", 400)
-        raise UnreachableError(
-            f"the registry accepted {where}, but after {READ_BACK_DEADLINE:.0f} s it still does not exist",
-            hint="The registry may not have stored it; run this again.",
-        )
-    return True
-
-
-def _is_there(store: Store, name: str) -> bool:
-    try:
-        return str(store.resolve(name).digest) == name
-    except NotFoundError:
-        return False
-
-
-def _partial(states: Sequence[TagState], failed: TagState, error: ManifestctlError) -> str:
-    """Say which tags hold the content now and which do not, with old and new digests."""
-    place = list(states).index(failed)
-    words = [
-        f"{state.tag} moved from {state.old or 'nothing'} to {state.now}"
-        if state.moved == "true"
-        else f"{state.tag} holds {state.now} as before"
-        for state in states[:place]
-    ]
-    old, now = failed.old or "nothing", failed.now or "nothing"
-    if failed.moved == "unknown":
-        words.append(f"{failed.tag} held {old}, and what it holds now is not known")
-    else:
-        words.append(f"{failed.tag} did not move: it held {old} and holds {now}")
-    words += [f"{state.tag} was not tried and holds {state.old or 'nothing'}" for state in states[place + 1 :]]
-    return f"{error.message}; the tags now: {'; '.join(words)}"
-
-
-def _write(
-    store: Store, content: Content, state: TagState, guard: Guard, runtime: Runtime, *, tagged: bool = True
-) -> None:
-    where = escape(f"{store.name}:{state.tag}" if tagged else f"{store.name}@{state.tag}", 400)
-
-    def attempt() -> bool:
-        state.moved = "unknown"
-        try:
-            store.write_manifest(content, state.tag if tagged else None, guard.condition())
-        except MissingContentError:
-            state.moved = "false"
-            runtime.observe(Noted(f"{where} is refused: the registry does not see all it names yet; asking again"))
+            state.moved = "true" if state.now == self.content.digest else "unknown"
+            accepted = f"the registry accepted {self.where} as {self.content.digest}"
+            error.message = f"{accepted}, but reading it back failed: {error.message}"
+            error.hint = error.hint or "Look at what the tag holds; running this again is safe."
             raise
+        if state.now != self.content.digest:
+            state.moved = "false"
+            raise self._not_there()
+        state.moved = "true"
+
+    def _moved_on(self) -> bool:
+        """Read the tag, and tell whether it holds something else than before; ``state.now`` says what.
+
+        Raises `ConflictError` if it is the content, but the store says that it is a document of another kind.
+        """
+        held = read_content(self.store, self.state.tag)
+        self.state.now = held.digest if held is not None else None
+        if held is None or held.digest != self.content.digest:
+            return self.state.now not in (None, self.state.old)
+        if held.media_type not in media_types.GENERIC and held.media_type != self.content.media_type:
+            raise ConflictError(
+                f"it is there, but served as {escape(held.media_type, 120)} instead of {self.content.media_type}",
+                hint="Clients would take it for something else; the registry or a proxy before it changes its answers.",
+            )
         return True
 
-    # The images were seen a moment ago; a registry that says they are not there may be behind itself.
-    _until(attempt, MissingContentError, CHILDREN_DEADLINE, runtime)
-
-
-def _resolve(store: Store, content: Content, state: TagState, error: ManifestctlError, runtime: Runtime) -> None:
-    """Find out whether the tag holds the content although writing it failed; raises the error if it does not.
-
-    A registry may be behind itself, so that what was there before is believed only after a while; a conflict is about
-    what is there now.
-    """
-    seconds = 0.0 if isinstance(error, ConflictError) else READ_BACK_DEADLINE
-    try:
-        _until(lambda: _moved_on(store, content, state), (), seconds, runtime)
-    except InterruptedRun:
-        raise
-    except ManifestctlError:
-        if state.moved == "unknown":
-            error.message += "; whether it was written is not known, for the tag cannot be read either"
-        raise error from None
-    if state.now == content.digest:
-        return
-    state.moved = "false"
-    error.message += f"; the tag was read again: it holds {state.now or 'nothing'}, so this was not published"
-    raise error
-
-
-def _read_back(store: Store, content: Content, state: TagState, where: str, runtime: Runtime) -> None:
-    def attempt() -> bool:
-        there = _moved_on(store, content, state)
-        if not there:
-            runtime.observe(Noted(f"{where} does not show the new content yet; asking again"))
-        return there
-
-    try:
-        _until(attempt, (), READ_BACK_DEADLINE, runtime)
-    except InterruptedRun:
-        raise
-    except ManifestctlError as error:
-        state.moved = "true" if state.now == content.digest else "unknown"
-        accepted = f"the registry accepted {where} as {content.digest}"
-        error.message = f"{accepted}, but reading it back failed: {error.message}"
-        error.hint = error.hint or "Look at what the tag holds; running this again is safe."
-        raise
-    if state.now == content.digest:
-        state.moved = "true"
-        return
-    state.moved = "false"
-    _say_not_there(content, state, where)
-
-
-def _moved_on(store: Store, content: Content, state: TagState) -> bool:
-    """Read the tag, and tell whether it holds something else than before; ``state.now`` says what.
-
-    Raises `ConflictError` if it is the content, but the store says that it is a document of another kind.
-    """
-    held = read_content(store, state.tag)
-    state.now = held.digest if held is not None else None
-    if held is None or held.digest != content.digest:
-        return state.now not in (None, state.old)
-    if held.media_type not in media_types.GENERIC and held.media_type != content.media_type:
-        raise ConflictError(
-            f"it is there, but served as {escape(held.media_type, 120)} instead of {content.media_type}",
-            hint="Clients would take it for something else; the registry, or a proxy before it, changes its answers.",
+    def _not_there(self) -> ManifestctlError:
+        now, after = self.state.now, f"after {READ_BACK_DEADLINE:.0f} s"
+        what = "it" if self.state.is_digest else "the tag"
+        if now is None:
+            return UnreachableError(
+                f"the registry accepted {self.where}, but {after} {what} still does not exist",
+                hint=f"The registry may not have stored it; look for {what}, and run this again.",
+            )
+        still = f"{after} the tag still" if now == self.state.old else "the tag"
+        return ConflictError(
+            f"the registry accepted {self.where} as {self.content.digest}, but {still} holds {now}",
+            hint="Somebody else may have written the tag at the same time, or the registry did not store it.",
         )
-    return True
-
-
-def _say_not_there(content: Content, state: TagState, where: str) -> NoReturn:
-    if state.now is None:
-        raise UnreachableError(
-            f"the registry accepted {where}, but after {READ_BACK_DEADLINE:.0f} s the tag still does not exist",
-            hint="The registry may not have stored it; look at the tag, and run this again.",
-        )
-    still = f"after {READ_BACK_DEADLINE:.0f} s the tag still" if state.now == state.old else "the tag"
-    raise ConflictError(
-        f"the registry accepted {where} as {content.digest}, but {still} holds {state.now}",
-        hint="Somebody else may have written the tag at the same time, or the registry did not store it.",
-    )
 
 
 def _until(

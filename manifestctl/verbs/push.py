@@ -16,7 +16,6 @@ from manifestctl.errors import (
     IntegrityError,
     InterruptedRun,
     ManifestctlError,
-    PartialError,
 )
 from manifestctl.events import BlobMoved, BlobStarted, BytesMoved
 from manifestctl.model import media_types
@@ -28,11 +27,11 @@ from manifestctl.stores.base import Blob, Content, StreamWriter
 from manifestctl.text import escape
 from manifestctl.verbs.image_manifest import compose_manifest, family_of
 from manifestctl.verbs.pack import PackedLayer
-from manifestctl.verbs.publish import Guard, TagState, order_tags, publish_tags, publish_untagged, read_content
+from manifestctl.verbs.publish import Guard, TagState, order_tags, publish_tag, read_content, state_without_tag
 from manifestctl.verbs.push_plan import plan_image
 from manifestctl.verbs.push_request import Packing, Pushed, PushedLayer, PushRequest
 from manifestctl.verbs.push_source import choose
-from manifestctl.verbs.tag import check_quota, failed, move
+from manifestctl.verbs.tagging import at_once, check_quota, publish_tags
 from manifestctl.verbs.transfer import Transfer
 
 if TYPE_CHECKING:
@@ -110,7 +109,8 @@ class _Push:
         final = self._sent(image) if image is not None else self._sent_whole(content)
         self.pushed.content = final
         if request.by_digest:
-            self.pushed.written = publish_untagged(self.target, final, self.runtime)
+            self.pushed.untagged = state_without_tag(self.target, final)
+            publish_tag(self.target, final, self.pushed.untagged, Guard(), self.runtime)
             return
         self._refuse(final)
         self._write(final)
@@ -153,12 +153,9 @@ class _Push:
     def _write(self, final: Content) -> None:
         """Write the first tag, then the others in parallel, ``latest`` last."""
         first, *others = self.pushed.tags
-        publish_tags(self.target, final, [first], self._guard, self.runtime)
         wanted = dict.fromkeys((state.tag for state in self.pushed.tags), final)
-        errors = move(self.target, wanted, others, self._guard, self.pool, runtime=self.runtime)
-        if errors:
-            error = failed(self.pushed.tags, wanted, errors)
-            raise error if isinstance(error, PartialError) else PartialError(error.message, hint=error.hint) from error
+        waves = [[first], *at_once(others)]
+        publish_tags(self.target, wanted, waves, self._guard, self.pool, runtime=self.runtime)
 
     def _guard(self, state: TagState) -> Guard:
         return self.request.guard.for_tag(own=state.tag == self.own)

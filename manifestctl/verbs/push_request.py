@@ -89,14 +89,14 @@ class PushedLayer:
 
 @dataclass(slots=True)
 class Pushed:
-    """What became of a push; filled as the run goes on."""
+    """What became of a push; filled as the run goes on. ``untagged`` stands in for ``tags`` of a push by digest."""
 
     request: PushRequest
     content: Content | None = None
     platform: Platform | None = None
     layers: list[PushedLayer] = field(default_factory=list)
     tags: list[TagState] = field(default_factory=list)
-    written: bool = False
+    untagged: TagState | None = None
     error: ManifestctlError | None = None
 
     @property
@@ -110,15 +110,15 @@ class Pushed:
 
         The first is the target's own, unless that is ``latest`` and comes last.
         """
-        if self.request.by_digest or not self.tags or self.content is None:
-            return "true" if self.written or self.status == "unchanged" else "false"
-        return first_published(self.tags, self.content)
+        return first_published(self._states, self.content)
 
     @property
     def status(self) -> Status:
         """Say in one word how it ended."""
         if self.error is not None or self.content is None:
             return "failed"
-        if self.request.by_digest:
-            return "created" if self.written else "unchanged"
-        return change(self.tags)
+        return change(self._states)
+
+    @property
+    def _states(self) -> list[TagState]:
+        return [self.untagged] if self.untagged is not None else self.tags

@@ -694,6 +694,20 @@ def test_an_outcome_stays_unknown_if_the_registry_goes_away(registry: FakeRegist
     assert problem.outcome_unknown
 
 
+@pytest.mark.parametrize("reading", [error(403, "DENIED", "no"), reset(), status(503)], ids=["denied", "reset", "503"])
+def test_a_denial_after_a_lost_answer_is_told_and_does_not_know(
+    registry: FakeRegistry, store: RegistryStore, reading: Action
+) -> None:
+    registry.faults.add(after_serving(status(503)), method="PUT")
+    # The tag was read before the second try, and could not be read after it.
+    registry.faults.add(status(404), method="GET")
+    registry.faults.add(reading, method="GET", times=FOREVER)
+    registry.faults.add(error(403, "DENIED", "you may not overwrite"), method="PUT", times=FOREVER)
+    problem = raised(DeniedError, lambda: store.write_manifest(CONTENT, "2"))
+    assert "you may not overwrite" in problem.message
+    assert problem.outcome_unknown
+
+
 def test_a_write_that_never_left_is_known_not_to_have_happened() -> None:
     with reach("http://registry.invalid") as reached:
         problem = raised(UnreachableError, lambda: reached.store(WEB, write=True).write_manifest(CONTENT, "2"))

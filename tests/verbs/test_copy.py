@@ -192,12 +192,11 @@ def test_by_digest_alone(source: FakeRegistry, elsewhere: FakeRegistry) -> None:
     name = source.reference(SOURCE, LIST.digest)
     result = copied(name, to(elsewhere))
     assert (done(result), result.status, result.published) == (LIST.digest, "created", "true")
-    assert result.written
     assert holds(elsewhere, TARGET, LIST)
     assert elsewhere.tags(TARGET) == {}
     before = len(writes(elsewhere))
     again = copied(name, to(elsewhere))
-    assert (done(again), again.status, again.published, again.written) == (LIST.digest, "unchanged", "true", False)
+    assert (done(again), again.status, again.published) == (LIST.digest, "unchanged", "true")
     assert len(writes(elsewhere)) == before
 
 
@@ -205,7 +204,25 @@ def test_by_digest_alone_it_is_read_back(source: FakeRegistry, elsewhere: FakeRe
     elsewhere.faults.add(false_created(), method="PUT", path=f"/manifests/{IMAGE.digest}")
     result = copied(source.reference(SOURCE, IMAGE.digest), to(elsewhere))
     assert isinstance(result.error, UnreachableError)
-    assert (result.status, result.published, result.written) == ("failed", "unknown", False)
+    assert (result.status, result.published) == ("failed", "false")
+
+
+def test_by_digest_alone_what_is_denied_is_not_there(source: FakeRegistry, elsewhere: FakeRegistry) -> None:
+    elsewhere.faults.add(error(403, "DENIED", "no"), method="PUT", path=f"/manifests/{IMAGE.digest}")
+    result = copied(source.reference(SOURCE, IMAGE.digest), to(elsewhere))
+    assert (result.exit_code, result.status, result.published) == (4, "failed", "false")
+
+
+def test_by_digest_alone_an_answer_that_is_lost_for_good(source: FakeRegistry, elsewhere: FakeRegistry) -> None:
+    def last_word(exchange: Any) -> Any:
+        exchange.serve()
+        elsewhere.faults.add(status(503), times=FOREVER)
+        return status(500)(exchange)
+
+    elsewhere.faults.add(last_word, method="PUT", path=f"/manifests/{IMAGE.digest}")
+    result = copied(source.reference(SOURCE, IMAGE.digest), to(elsewhere))
+    assert (result.exit_code, result.published) == (5, "unknown")
+    assert "for it cannot be read either" in str(result.error)
 
 
 @pytest.mark.parametrize("tags", [(), ("1", "2")])

@@ -325,6 +325,30 @@ def test_a_conflict_after_which_the_tag_cannot_be_read_is_told_in_the_registrys_
     assert (created.exit_code, created.published) == (7, "false")
 
 
+def test_a_denial_after_a_lost_answer_claims_nothing_that_nobody_knows(registry: FakeRegistry, scene: Scene) -> None:
+    def lost(exchange: Any) -> Any:
+        exchange.serve()
+        registry.faults.add(status(404), **READ)
+        registry.faults.add(error(403, "DENIED", "not any more"), path="/manifests/1.4$", times=FOREVER)
+        return status(503)(exchange)
+
+    registry.faults.add(lost, **PUT)
+    created = scene.create(*GIVEN)
+    assert isinstance(created.error, DeniedError)
+    assert 'not any more"; whether it was written is not known' in created.error.message
+    assert (created.exit_code, created.published, created.status) == (4, "unknown", "failed")
+    assert registry.tag(REPOSITORY, "1.4") == digest(created)
+
+
+def test_a_denial_after_a_lost_answer_that_wrote_nothing(registry: FakeRegistry, scene: Scene) -> None:
+    registry.faults.add(status(503), **PUT)
+    registry.faults.add(error(403, "DENIED", "not any more"), times=FOREVER, **PUT)
+    created = scene.create(*GIVEN)
+    assert isinstance(created.error, DeniedError)
+    assert "the tag was read again: it holds nothing, so this was not published" in created.error.message
+    assert (created.exit_code, created.published) == (4, "false")
+
+
 def test_another_list_after_a_lost_answer_is_not_ours(registry: FakeRegistry, scene: Scene) -> None:
     def overtaken(exchange: Any) -> Any:
         hold_other(registry)
@@ -597,7 +621,7 @@ def test_a_later_tag_that_fails_is_10_and_says_what_is_where(registry: FakeRegis
     for words in (
         f"1.4 moved from nothing to {ours}",
         f"1 moved from {old} to {ours}",
-        "2 did not move: it held nothing and holds nothing",
+        "2 did not move: it holds nothing",
         "3 was not tried and holds nothing",
         "latest was not tried and holds nothing",
     ):
@@ -633,7 +657,7 @@ def test_an_unchanged_tag_before_one_that_fails(registry: FakeRegistry, scene: S
     registry.faults.add(error(403, "DENIED", "no"), method="PUT", times=FOREVER)
     created = scene.create(*GIVEN, tags=["2"])
     assert created.exit_code == 10
-    assert f"1.4 holds {ours} as before; 2 did not move" in str(created.error)
+    assert f"2 did not move: it holds nothing; 1.4 holds {ours} as before" in str(created.error)
 
 
 def test_images_that_are_missed_at_a_later_tag_are_still_10(registry: FakeRegistry, scene: Scene) -> None:

@@ -23,7 +23,7 @@ from manifestctl.model.media_types import (
 )
 from manifestctl.verbs.push_request import Packing
 from tests.support import archives, images
-from tests.support.actions import error, lag, reset, respond, status, unauthorized
+from tests.support.actions import after_serving, error, lag, reset, respond, status, unauthorized
 from tests.support.fake_auth import BearerAuth
 from tests.support.fake_registry import FakeRegistry
 from tests.support.faults import FOREVER
@@ -584,7 +584,22 @@ def test_by_digest(scene: PushScene, registry: FakeRegistry) -> None:
     assert scene.held(digest) == TARS
     again = scene.push(source, None, by_digest=True)
     assert done(again, "unchanged") == digest
-    assert not again.written
+
+
+def test_by_digest_with_answers_that_are_lost(scene: PushScene, registry: FakeRegistry) -> None:
+    registry.faults.add(after_serving(status(503)), method="PUT", path="/manifests/")
+    assert done(scene.push(scene.saved(IMAGE), None, by_digest=True), "created")
+
+
+def test_by_digest_with_an_answer_that_is_lost_for_good(scene: PushScene, registry: FakeRegistry) -> None:
+    def last_word(exchange: Any) -> Any:
+        exchange.serve()
+        registry.faults.add(status(503), times=FOREVER)
+        return status(500)(exchange)
+
+    registry.faults.add(last_word, method="PUT", path="/manifests/")
+    pushed = scene.push(scene.saved(IMAGE), None, by_digest=True)
+    assert (pushed.exit_code, pushed.published) == (5, "unknown")
 
 
 def test_by_digest_looks_at_the_tag_that_is_named(scene: PushScene, registry: FakeRegistry) -> None:
