@@ -12,6 +12,7 @@ from typer.exceptions import TyperException
 
 from manifestctl import __version__
 from manifestctl.cli.options import Output  # noqa: TC001 - Typer evaluates the annotations
+from manifestctl.errors import InputError
 from manifestctl.text import escape
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ COMMANDS = {
     "check": "Check images as create would.",
     "push": "Push an image from an engine, an archive or a layout.",
     "copy": "Copy an image or a list.",
-    "tag": "Give more tags to what is there.",
+    "tag": "Add tags to an image or a list.",
     "images": "List images that could be pushed.",
     "inspect": "Show what a list or an image holds.",
     "tags": "List tags with their digests.",
@@ -41,9 +42,9 @@ COMMANDS = {
 }
 _HELP = ("-h", "--help")
 _EPILOG = (
-    "The options of a command can also be given as variables: MANIFESTCTL_OUTPUT for --output, and so on. "
+    "Options that all commands share can also be given as variables: MANIFESTCTL_OUTPUT for --output, and so on. "
     "Exit codes: 0 done, 1 a check failed, 2 bad usage, 3 not found, 4 denied, 5 unreachable, 6 integrity, 7 conflict, "
-    "10 published but not everything."
+    "10 published, but not everything that was asked for."
 )
 
 
@@ -58,7 +59,7 @@ def invoke(arguments: Sequence[str]) -> int:
     try:
         status = command.main(list(arguments), prog_name=NAME, complete_var=COMPLETE, standalone_mode=False)
     except TyperException as error:
-        _show_usage_error(error, arguments)
+        _end(error, arguments)
         return getattr(error, "exit_code", 2)
     return status if isinstance(status, int) else 0
 
@@ -98,7 +99,7 @@ def _app(commands: Sequence[str]) -> typer.Typer:
     return app
 
 
-def _show_usage_error(error: TyperException, arguments: Sequence[str]) -> None:
+def _end(error: TyperException, arguments: Sequence[str]) -> None:
     """Say in one line what is wrong with the arguments, and in another how it should be."""
     text = error.format_message()
     if not arguments:
@@ -108,15 +109,19 @@ def _show_usage_error(error: TyperException, arguments: Sequence[str]) -> None:
     text = " ".join(text.split()).replace("valid int range", "whole number")
     message, suggestion = _without_suggestion(text)
     message = message[:1].lower() + message[1:].rstrip(".") + _origin(error, context)
-    named = " ".join((NAME, *_named(arguments))) if len(_named(arguments)) == 1 else NAME
-    if context is not None:
-        # Of a group of commands it says which.
-        named = context.command_path
-    if named == f"{NAME} create":
-        message += "; nothing was published"
-    usage = " ".join(context.get_usage().split()).removeprefix("Usage: ") + "; " if context is not None else ""
-    hint = f"{suggestion}{usage}'{named} -h' explains it."
-    typer.echo(f"error: {escape(message)}\n  hint: {escape(hint)}", err=True)
+    named = context.command_path if context is not None else " ".join((NAME, *_only(_named(arguments))))
+    usage = f"Usage: {' '.join(context.get_usage().split()).removeprefix('Usage: ')}; " if context is not None else ""
+    refused = InputError(escape(message), hint=escape(f"{suggestion}{usage}see '{named} -h'."))
+    command = "-".join(named.split()[1:])
+    from manifestctl.cli.unparsed import end_unparsed, tells
+
+    if tells(command):
+        end_unparsed(command, refused, arguments)
+    typer.echo(f"error: {refused.message}\n  hint: {refused.hint}", err=True)
+
+
+def _only(names: list[str]) -> list[str]:
+    return names if len(names) == 1 else []
 
 
 def _without_suggestion(text: str) -> tuple[str, str]:
@@ -144,9 +149,9 @@ def _version(value: bool) -> None:
 
 def _root(
     ctx: typer.Context,
-    output: Annotated[Output | None, typer.Option("--output", help="As after the command.")] = None,
-    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="As after the command.")] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="As after the command.")] = False,
+    output: Annotated[Output | None, typer.Option("--output", help="Same as after the command.")] = None,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Same as after the command.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Same as after the command.")] = False,
     version: Annotated[
         bool, typer.Option("--version", help="Show the version.", callback=_version, is_eager=True)
     ] = False,

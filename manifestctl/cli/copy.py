@@ -87,7 +87,7 @@ def _copy(session: Session, options: _Options) -> None:
     from manifestctl.cli.result_files import ResultFiles
 
     files = ResultFiles(digest_file=options.digest_file, report=options.report)
-    Ending(session, files, _TELLING, options.target).act(lambda ending: _begin(session, options, ending))
+    Ending(session, files, TELLING, options.target).act(lambda ending: _begin(session, options, ending))
 
 
 def _begin(session: Session, options: _Options, ending: Ending[Copied]) -> Copied:
@@ -156,6 +156,7 @@ def _notes(copied: Copied) -> list[str]:
     return lines + tag_notes(store, copied.tags, digest)
 
 
-_TELLING: Telling[Copied] = Telling(
+TELLING: Telling[Copied] = Telling(
     "image", _members, _result, _notes, lambda copied: copied.content.digest if copied.content is not None else None
 )
+"""How it ended, in words and documents."""

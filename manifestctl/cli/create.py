@@ -99,7 +99,7 @@ def _create(session: Session, options: checking.ImageOptions, extra: _Extra) -> 
     from manifestctl.cli.result_files import ResultFiles
 
     files = ResultFiles(digest_file=extra.digest_file, report=extra.report)
-    ending = Ending(session, files, _TELLING, options.target)
+    ending = Ending(session, files, TELLING, options.target)
     ending.act(lambda ending: _begin(session, options, extra, ending))
 
 
@@ -171,7 +171,7 @@ def _notes(created: Created) -> list[str]:
     return [f"{plural(len(members), 'image')}: {platforms}", *told]
 
 
-_TELLING: Telling[Created] = Telling(
+TELLING: Telling[Created] = Telling(
     "list",
     _members,
     _result,
@@ -181,3 +181,4 @@ _TELLING: Telling[Created] = Telling(
     ),
     lambda created: created.findings,
 )
+"""How it ended, in words and documents."""

@@ -136,7 +136,7 @@ def _push(session: Session, options: _Options) -> None:
     from manifestctl.cli.result_files import ResultFiles
 
     files = ResultFiles(digest_file=options.digest_file, report=options.report)
-    Ending(session, files, _TELLING, options.target or "").act(lambda ending: _begin(session, options, ending))
+    Ending(session, files, TELLING, options.target or "").act(lambda ending: _begin(session, options, ending))
 
 
 def _begin(session: Session, options: _Options, ending: Ending[Pushed]) -> Pushed:
@@ -276,6 +276,7 @@ def _notes(pushed: Pushed) -> list[str]:
     return lines + tag_notes(store, pushed.tags, digest)
 
 
-_TELLING: Telling[Pushed] = Telling(
+TELLING: Telling[Pushed] = Telling(
     "image", _members, _result, _notes, lambda pushed: pushed.content.digest if pushed.content is not None else None
 )
+"""How it ended, in words and documents."""

@@ -110,7 +110,7 @@ TYPED: dict[str, tuple[list[str], str]] = {
     "nothing at all": ([], "missing argument 'TARGET'"),
     "an option that is none": (
         ["oci:x:1", ":a", "--requires", "x"],
-        "no such option: --requires; nothing was published\n  hint: Did you mean --quiet, --require, --retries?",
+        "no such option: --requires\n  hint: Did you mean --quiet, --require, --retries?",
     ),
     "an option without its value": (["oci:x:1", ":a", "--require"], "--require"),
     "a format that is none": (["oci:x:1", ":a", "--format", "rkt"], "'rkt' is not one of"),

@@ -89,6 +89,37 @@ def test_failure(target: str, tmp_path: Path, arguments: list[str], image: str, 
     assert document["digest"] is None
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [["--concurrency", "0"], ["--format", "foo"], ["--check", "layers"], ["--requir", "x"], ["--retries", "many"]],
+)
+@pytest.mark.parametrize("command", ["create", "push", "copy"])
+def test_a_command_line_that_cannot_be_parsed(target: str, tmp_path: Path, command: str, arguments: list[str]) -> None:
+    for name in ("digest", "report"):
+        (tmp_path / name).write_text("of an earlier run")
+    files = ["--digest-file", str(tmp_path / "digest"), f"--report={tmp_path / 'report'}"]
+    ran = run(command, target, ":amd64", "--nope", *arguments, *files, "--output", "json")
+    assert ran.status == 2
+    assert not (tmp_path / "digest").exists()
+    document = report(tmp_path)
+    assert (document["exit_code"], document["status"], document["published"]) == (2, "failed", False)
+    assert ran.document == document
+    assert ran.err.startswith("error: ")
+    assert ran.err.endswith("\nerror: nothing was published\n")
+
+
+def test_where_parsing_ends_options_end_too(target: str, tmp_path: Path) -> None:
+    (tmp_path / "report").write_text("kept")
+    assert run("create", target, "--nope", "--", "--report", tmp_path / "report").status == 2
+    assert (tmp_path / "report").read_text() == "kept"
+
+
+def test_files_that_variables_would_name_if_they_could_are_left_alone(target: str, tmp_path: Path) -> None:
+    (tmp_path / "report").write_text("kept")
+    run("create", target, "--nope", environ={"MANIFESTCTL_REPORT": str(tmp_path / "report")})
+    assert (tmp_path / "report").read_text() == "kept"
+
+
 def test_old_files_are_gone_before_the_first_request(registry: FakeRegistry, target: str, tmp_path: Path) -> None:
     for name in ("digest", "report"):
         (tmp_path / name).write_text("of an earlier run")
