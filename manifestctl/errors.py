@@ -5,7 +5,7 @@
     ManifestctlError                 70  a bug, unless a subclass says otherwise
     ├── InputError                    2  bad usage, or an option or credential file that cannot be used
     ├── DocumentError                 1  bytes that are not the document they should be
-    ├── MissingContentError           1  a registry refused a list or manifest because something it names is absent
+    ├── MissingContentError           1  something that a list, a manifest or an archive names is absent
     ├── NotFoundError                 3  the thing named does not exist
     ├── DeniedError                   4  authentication or permission
     ├── UnreachableError              5  registry or network failed after all retries
@@ -22,7 +22,7 @@ that derives a status from either.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal, Self
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -47,12 +47,13 @@ class ManifestctlError(Exception):
 
     ``message`` says what happened and to which image, ``hint`` the next step. Both are plain text on
     one line; text that came from outside is already escaped. ``outcome_unknown`` is true if a write may have taken
-    effect all the same.
+    effect all the same. ``statement`` is what `DeniedError` has there, and empty elsewhere.
     """
 
     exit_code: int = 70
     category: ClassVar[Category] = "wrong"
     outcome_unknown: bool = False
+    statement: str = ""
 
     def __init__(self, message: str, *, hint: str = "") -> None:
         """Keep the message and the hint."""
@@ -63,6 +64,14 @@ class ManifestctlError(Exception):
     def __str__(self) -> str:
         """Return the message."""
         return self.message
+
+    def again(self) -> Self:
+        """Return a copy to raise, of an error that is kept: whoever catches one may add to it."""
+        copy = type(self).__new__(type(self), *self.args)
+        vars(copy).update(vars(self))
+        copy.__cause__, copy.__context__ = self.__cause__, self.__context__
+        copy.__suppress_context__ = self.__suppress_context__
+        return copy.with_traceback(self.__traceback__)
 
 
 class InputError(ManifestctlError):
@@ -87,9 +96,10 @@ class DocumentError(ManifestctlError):
 
 
 class MissingContentError(ManifestctlError):
-    """A registry refused a list or manifest because content that it names is not there.
+    """Content that a document names is not there.
 
-    ``digests`` are those that the registry named, as text.
+    A registry refused a list or manifest for that, or an archive or layout lacks a part of the image that was asked
+    for. ``digests`` are those that are known to be absent, as text.
     """
 
     exit_code = 1

@@ -49,10 +49,16 @@ class Exchanged:
 
 @dataclass(frozen=True, slots=True)
 class BlobStarted:
-    """A blob is about to move; `name` is its short digest, `size` its bytes (unpacked, if it is packed on the way)."""
+    """A blob is about to move, or a whole image, which is brought here first.
+
+    `name` is a blob's short digest, or what an image is called; `size` the bytes that will go by (of a blob that is
+    packed on the way, unpacked), None if nobody knows. `doing` says what is done with it: ``sending``, ``exporting``,
+    ``unpacking``, ``copying``.
+    """
 
     name: str
-    size: int
+    size: int | None
+    doing: str = "sending"
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +71,10 @@ class BytesMoved:
 
 @dataclass(frozen=True, slots=True)
 class BlobMoved:
-    """A blob is where it should be; `how` is ``exists``, ``mounted``, ``sent`` or ``packed``."""
+    """A blob is where it should be; `how` is ``exists``, ``mounted``, ``sent`` or ``packed``.
+
+    Of a whole image that was brought here it is ``exported``, ``unpacked`` or ``copied``.
+    """
 
     name: str
     size: int

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING, Self, TypeVar
+
+from manifestctl.errors import DeniedError, InterruptedRun, UnreachableError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -14,7 +16,10 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 R = TypeVar("R")
 
-__all__ = ["Future", "Pool"]
+__all__ = ["HOPELESS", "Future", "Pool"]
+
+HOPELESS = (DeniedError, UnreachableError)
+"""Errors of one request after which others to the same place are not worth making: they would fare the same."""
 
 
 class Pool:
@@ -34,15 +39,29 @@ class Pool:
         """Start ``call(argument)`` when a thread is free."""
         return self._executor.submit(self._run, call, argument)
 
-    def map(self, call: Callable[[T], R], arguments: Iterable[T]) -> list[R]:
+    def map(self, call: Callable[[T], R], arguments: Iterable[T], *, stop: tuple[type[Exception], ...] = ()) -> list[R]:
         """Run the call for each argument; results in the order of the arguments.
 
-        The first error, in that order, is raised after all calls have ended.
+        Once a call has raised an error of the kinds in ``stop``, those behind it that have not begun are dropped. The
+        first error, in the order of the arguments, is raised after all that began have ended, so it is the same as if
+        all of them had run; but an interruption goes before any other.
         """
-        futures = [self.submit(call, argument) for argument in arguments]
+        stopped_by: list[int] = []
+
+        def run(numbered: tuple[int, T]) -> R:
+            number, argument = numbered
+            if min(stopped_by, default=number) < number:
+                raise CancelledError
+            try:
+                return call(argument)
+            except stop:
+                stopped_by.append(number)
+                raise
+
+        futures = [self.submit(run, numbered) for numbered in enumerate(arguments)]
         errors = [error for future in futures if (error := future.exception()) is not None]
         if errors:
-            raise errors[0]
+            raise next((error for error in errors if isinstance(error, InterruptedRun)), errors[0])
         return [future.result() for future in futures]
 
     def _run(self, call: Callable[[T], R], argument: T) -> R:

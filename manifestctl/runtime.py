@@ -6,6 +6,7 @@ and tests pass one of their own.
 
 from __future__ import annotations
 
+import os
 import random
 import threading
 import time
@@ -57,19 +58,22 @@ class Runtime:
     """Everything that a run takes from outside.
 
     ``monotonic`` and ``now`` return seconds (`time.monotonic`, `time.time`), ``sleep`` takes seconds,
-    ``random`` returns a float in [0, 1), ``environ`` is a mapping like `os.environ`.
+    ``random`` returns a float in [0, 1), ``environ`` is a mapping like `os.environ`; ``uid`` is the user's number, None
+    where users have none.
     """
 
     monotonic: Callable[[], float]
     now: Callable[[], float]
     sleep: Callable[[float], None]
     random: Callable[[], float]
-    environ: Mapping[str, str]
+    environ: Mapping[str, str] = field(repr=False)
     cancel: Cancel = field(default_factory=Cancel)
     observe: Observer = ignore
+    uid: int | None = None
 
     @classmethod
     def of_system(cls, environ: Mapping[str, str], *, cancel: Cancel | None = None, observe: Observer = ignore) -> Self:
-        """Return a runtime with the system's clocks; the environment is the caller's choice."""
+        """Return a runtime with the system's clocks and user; the environment is the caller's choice."""
         cancel = cancel or Cancel()
-        return cls(time.monotonic, time.time, cancel.sleep, random.random, environ, cancel, observe)
+        uid = os.getuid() if hasattr(os, "getuid") else None
+        return cls(time.monotonic, time.time, cancel.sleep, random.random, environ, cancel, observe, uid)

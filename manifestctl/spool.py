@@ -30,6 +30,10 @@ _LOOK = 64 * 1024 * 1024
 _LEFT = 32 * 1024 * 1024
 
 
+class NoSpaceError(UnreachableError):
+    """There is no room for a temporary file."""
+
+
 class PositionalFile:
     """An open file, read at any position by any thread; a context manager that closes it. Reading raises `OSError`."""
 
@@ -95,7 +99,7 @@ class Spool(PositionalFile):
     def __init__(self, environ: Mapping[str, str], what: str, size: int | None = None) -> None:
         """Make the file; ``what`` names its content in messages, ``size`` is given if it is known.
 
-        Raises `InputError` if it cannot be made there, and `UnreachableError` if ``size`` bytes do not fit.
+        Raises `InputError` if it cannot be made there, and `NoSpaceError` if ``size`` bytes do not fit.
         """
         self.directory = _directory(environ)
         self._what = what
@@ -105,6 +109,8 @@ class Spool(PositionalFile):
                 self._need(size)
             file = tempfile.TemporaryFile(dir=self.directory, buffering=0)  # noqa: SIM115 - closed by `close`
         except OSError as error:
+            if error.errno in _FULL:
+                raise self._full(reason(error)) from error
             raise InputError(
                 f"cannot make a temporary file in {escape(self.directory)}: {reason(error)}",
                 hint="Set TMPDIR to a directory that exists and can be written to.",
@@ -118,7 +124,7 @@ class Spool(PositionalFile):
         return self._written
 
     def write(self, data: bytes) -> None:
-        """Append; raises `UnreachableError` if the disk is full, or so full that others would suffer."""
+        """Append; raises `NoSpaceError` if the disk is full, or so full that others would suffer."""
         view = memoryview(data)
         try:
             if self._written + len(view) - self._looked > _LOOK:
@@ -139,8 +145,8 @@ class Spool(PositionalFile):
         if count > free:
             raise self._full(f"{spelled(count)} are needed, {spelled(free)} are free")
 
-    def _full(self, detail: str) -> UnreachableError:
-        return UnreachableError(
+    def _full(self, detail: str) -> NoSpaceError:
+        return NoSpaceError(
             f"{self._what}: no space for a temporary file in {escape(self.directory)}: {detail}",
             hint="Free some space there, or set TMPDIR to a directory on a larger disk.",
         )

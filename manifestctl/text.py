@@ -25,14 +25,44 @@ _MARKDOWN = re.compile(r"([\\`*_{}\[\]()<>#+\-.!|~&@:])")
 _QUERY = re.compile(r"\?[^\s\"'<>]+")
 # Up to the last "@", for a password may hold one that was not encoded.
 _USERINFO = re.compile(r"(?<=://)[^/\s\"'<>]*@")
+# The same without a scheme, as somebody writes who takes a registry for a URL; "name:tag@sha256:…" is none, nor is
+# the path of a layout or an archive, nor what our own hints call it.
+_BARE_USERINFO = re.compile(
+    r"(?<![^\s\"'<>(,;=])(?!(?:oci|oci-archive|docker-archive|docker-daemon|mailto):|(?-i:USER:PASSWORD)@)"
+    r"[^\s\"'<>(),;/@:=]+:[^/\s\"'<>]*@(?=[\w\[])(?!sha\d{3}:|[\w.+-]{1,40}:[0-9a-f]{32})",
+    re.IGNORECASE,
+)
+# Parts of a query that open what they stand for, wherever they are; "%3F" and "%26" are "?" and "&" in a URL in a URL.
+_SIGNED = re.compile(
+    r"(?P<name>x-amz-security-token(?:=|%3D|:[ \t]{0,3})|(?:x-(?:amz|goog)-[\w-]{1,40}"
+    r"|(?:(?<![a-z0-9])|(?<=%3F)|(?<=%26))(?:_state|sig))(?:=|%3D))[^\s\"'<>&]+",
+    re.IGNORECASE,
+)
 _AUTHORIZATION = re.compile(
     # "Basic authentication" and "Bearer authorization" are words, not secrets.
     r"\b(?P<scheme>bearer|basic)\s+(?!authenti|authori[sz])[A-Za-z0-9._~+/=-]{8,}"
     r"|(?<=authorization:)[^\r\n,;\"']+"
-    # A JSON Web Token, wherever it stands.
-    r"|\beyJ[\w-]{8,}\.[\w.-]+",
+    # A JSON Web Token, and tokens that begin as those of Docker Hub, GitHub and GitLab do, wherever they stand.
+    r"|\beyJ[\w-]{8,}\.[\w.-]+|\b(?:dckr_[po]at_|gh[pousr]_|github_pat_|glpat-)[\w-]{8,}",
     re.IGNORECASE,
 )
+# What names a secret, and the secret: in JSON (perhaps inside a JSON string), as key=value and as key: value.
+_NAMED_SECRET = re.compile(
+    r"(?P<name>secret[ _-]?(?:access[ _-]?)?(?:key)?|passw(?:or)?d|passphrase|api[_-]?key|token)"
+    r"(?P<between>(?P<closing>\\*[\"']?)[ \t]{0,3}(?P<sign>=>?|:)[ \t]{0,3})"
+    r"(?P<value>(?P<quote>[\"'])(?:\\.|(?!(?P=quote))[^\\])*|(?P<deep>\\+[\"'])(?:(?!(?P=deep)).)*|[^\s\"'&]+)",
+    re.IGNORECASE | re.DOTALL,
+)
+_NO_SECRET = frozenset({"null", "none", "true", "false"})
+# What messages say of a password or a token behind a colon.
+_SAID_OF_ONE = re.compile(
+    r"null|none|true|false|cannot|denied|empty|expired|failed|forbidden|has|incorrect|invalid|is|malformed|may|missing"
+    r"|must|no|not|refused|rejected|required|revoked|unauthorized|unknown|unsupported|was|wrong",
+    re.IGNORECASE,
+)
+_WORD = re.compile(r"[a-z]+|(?:[A-Z][a-z]+)+|[A-Z]{1,5}")
+# A JSON web token, or another base64 of JSON.
+_TOKEN_LIKE = re.compile(r"eyJ[A-Za-z0-9+/=._-]+")
 
 
 def _escape_character(match: re.Match[str]) -> str:
@@ -57,10 +87,54 @@ def escape(text: str, limit: int = LIMIT) -> str:
 
 
 def redact(text: str) -> str:
-    """Return the text without query strings, user names and passwords in URLs, Authorization values and tokens."""
-    text = _USERINFO.sub("…@", text)
-    text = _QUERY.sub("?…", text)
-    return _AUTHORIZATION.sub(lambda match: f"{match['scheme']} …" if match["scheme"] else "…", text)
+    """Return the text without its secrets.
+
+    These are query strings, user names and passwords in URLs, Authorization values, tokens, signatures, and what is
+    named as a secret, a password or a token: ``"SecretAccessKey": "…"``, ``password=…``, ``token: …``. Sentences about
+    them stay.
+    """
+    text = _BARE_USERINFO.sub("…@", _USERINFO.sub("…@", text))
+    text = _SIGNED.sub(r"\g<name>…", _QUERY.sub("?…", text))
+    text = _AUTHORIZATION.sub(lambda match: f"{match['scheme']} …" if match["scheme"] else "…", text)
+    return _NAMED_SECRET.sub(_hidden, text)
+
+
+def _hidden(match: re.Match[str]) -> str:
+    opening = match["quote"] or match["deep"] or ""
+    return match.group() if _is_said(match) else f"{match['name']}{match['between']}{opening}…"
+
+
+def _is_said(match: re.Match[str]) -> bool:
+    """Tell whether what stands behind the name of a secret is a part of a sentence, and no secret."""
+    value = match["value"]
+    if value.lstrip("\\\"'").startswith("…"):
+        # It was taken out before.
+        return True
+    if match["quote"] or match["deep"]:
+        return False
+    word = value.strip(".,;:!)]}")
+    if match["sign"] != ":" or match["closing"]:
+        return word.lower() in _NO_SECRET
+    if match["between"].endswith(":"):
+        # The name and the tag of an image, or a part of an ARN.
+        return True
+    if _SAID_OF_ONE.fullmatch(word) or not any(character.isalnum() for character in word):
+        return True
+    # An HTTP status, the name of an error, and the word that a sentence begins with; a password may be a word too.
+    worded = match["name"].lower() in ("token", "secret") and _WORD.fullmatch(word) is not None
+    goes_on = word[0].isupper() or match.string[match.end() : match.end() + 1].isspace()
+    return (worded and goes_on) or (word.isdigit() and len(word) <= 3)
+
+
+def of_program(text: str, limit: int = 300) -> str:
+    """Return the first line of what a program said that handles secrets, fit for a message.
+
+    It is empty if the program may have written a whole credential where a message should be.
+    """
+    line = next((line for line in text.splitlines() if line.strip()), "").strip()
+    if "{" in line or 'secret"' in text.lower():
+        return ""
+    return outside(_TOKEN_LIKE.sub("…", line), limit)
 
 
 def outside(text: str, limit: int = LIMIT) -> str:
@@ -83,6 +157,14 @@ def html(text: str) -> str:
 def plural(count: int, singular: str, many: str = "") -> str:
     """Return ``1 image`` or ``2 images``."""
     return f"{count} {singular if count == 1 else many or singular + 's'}"
+
+
+def duration(seconds: float) -> str:
+    """Return a time as people read it: ``1 second``, ``30 minutes``, ``5 hours``, ``40 days``."""
+    for unit, name in ((86400, "day"), (3600, "hour"), (60, "minute")):
+        if seconds >= 2 * unit:
+            return plural(round(seconds / unit), name)
+    return plural(round(seconds), "second")
 
 
 def size(count: int) -> str:

@@ -76,6 +76,33 @@ def test_an_interrupted_run_ends_as_shells_expect(signum: int, code: int) -> Non
     assert str(signum) in error.message
 
 
+RICH = [
+    *(kind("what happened", hint="what to do") for kind in KINDS),
+    DeniedError("x", statement="{}"),
+    UnreachableError("x", transient=True, retry_after=1.5, outcome_unknown=True),
+    MissingContentError("x", digests=frozenset({"sha256:0"})),
+    InterruptedRun(15),
+]
+
+
+@pytest.mark.parametrize("error", RICH, ids=lambda error: type(error).__name__)
+def test_an_error_that_is_raised_again_is_a_copy(error: ManifestctlError) -> None:
+    try:
+        raise error from ValueError("the cause")
+    except ManifestctlError as caught:
+        copy = caught.again()
+    assert type(copy) is type(error)
+    assert copy is not error
+    assert vars(copy) == vars(error)
+    assert (copy.exit_code, str(copy), copy.__cause__) == (error.exit_code, str(error), error.__cause__)
+    # Where it came from can be seen.
+    assert copy.__traceback__ is error.__traceback__ is not None
+    copy.message += "; nothing was stored"
+    copy.hint = "another"
+    assert "stored" not in error.message
+    assert error.hint != "another"
+
+
 def test_errors_carry_what_a_caller_decides_by() -> None:
     document = DocumentError("x", rule="json-syntax", pointer="/a")
     assert (document.rule, document.pointer) == ("json-syntax", "/a")

@@ -15,11 +15,15 @@ import pytest
 
 from manifestctl.errors import InputError
 from manifestctl.files import (
+    Draft,
+    NotRegularError,
     discard_result,
     is_temporary,
     locked,
+    open_regular,
     read_regular,
     reason,
+    remove_abandoned,
     replacing,
     sync_directory,
     write_result,
@@ -30,6 +34,18 @@ if TYPE_CHECKING:
 
 posix = pytest.mark.skipif(os.name != "posix", reason="no FIFOs, devices or flock here")
 linux = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs Linux's /proc")
+
+
+@pytest.fixture(params=["as the system has it", "with a name"])
+def system(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Run on this system, and on one that knows no files without a name, as macOS and network file systems do not."""
+    if request.param == "with a name":
+        nameless(monkeypatch)
+
+
+def nameless(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Take files without a name away."""
+    monkeypatch.delattr(os, "O_TMPFILE", raising=False)
 
 
 @contextmanager
@@ -88,11 +104,27 @@ def test_read_regular_refuses_devices_and_what_cannot_be_read(path: str, why: st
         read_regular(Path(path), 10, "it")
 
 
+@posix
+def test_a_pipe_is_opened_only_where_it_is_welcome(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "fifo")
+    with pytest.raises(NotRegularError, match="it is not a regular file") as caught:
+        open_regular(tmp_path / "fifo")
+    assert stat.S_ISFIFO(caught.value.mode)
+    descriptor = open_regular(tmp_path / "fifo", pipes=True)
+    assert stat.S_ISFIFO(os.fstat(descriptor).st_mode)
+    os.close(descriptor)
+    for path in (tmp_path, Path("/dev/null")):
+        with pytest.raises(NotRegularError) as other:
+            open_regular(path, pipes=True)
+        assert other.value.mode == path.stat().st_mode
+
+
 def test_read_regular_shows_odd_names_safely(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"evil\\n::error::x: "):
         read_regular(tmp_path / "evil\n::error::x", 10, "the file")
 
 
+@pytest.mark.usefixtures("system")
 def test_replacing_shows_the_new_content_only_when_the_block_ends(tmp_path: Path) -> None:
     path = tmp_path / "file"
     path.write_bytes(b"old")
@@ -100,11 +132,40 @@ def test_replacing_shows_the_new_content_only_when_the_block_ends(tmp_path: Path
         file.write(b"new")
         file.flush()
         assert path.read_bytes() == b"old"
-        assert len(list(tmp_path.iterdir())) == 2
     assert path.read_bytes() == b"new"
     assert list(tmp_path.iterdir()) == [path]
 
 
+@linux
+def test_what_is_being_written_has_no_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "file"
+    with replacing(path):
+        assert list(tmp_path.iterdir()) == []
+    path.unlink()
+    nameless(monkeypatch)
+    with replacing(path):
+        assert [is_temporary(found.name, "file") for found in tmp_path.iterdir()] == [True]
+
+
+@pytest.mark.usefixtures("system")
+def test_a_draft_may_get_its_name_in_another_directory(tmp_path: Path) -> None:
+    (tmp_path / "below").mkdir()
+    path = tmp_path / "below" / "file"
+    with Draft(tmp_path, "draft") as draft:
+        draft.file.write(b"content")
+        draft.become(path, sync=True)
+    assert path.read_bytes() == b"content"
+    assert {found.name for found in tmp_path.rglob("*")} == {"below", "file"}
+
+
+@pytest.mark.usefixtures("system")
+def test_a_draft_without_a_name_is_dropped(tmp_path: Path) -> None:
+    with Draft(tmp_path, "draft") as draft:
+        draft.file.write(b"content")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.usefixtures("system")
 @pytest.mark.parametrize("error", [ValueError("x"), KeyboardInterrupt(), OSError(28, "No space left on device")])
 def test_a_block_that_fails_leaves_what_was_there(tmp_path: Path, error: BaseException) -> None:
     path = tmp_path / "file"
@@ -116,6 +177,7 @@ def test_a_block_that_fails_leaves_what_was_there(tmp_path: Path, error: BaseExc
     assert list(tmp_path.iterdir()) == [path]
 
 
+@pytest.mark.usefixtures("system")
 def test_a_rename_that_fails_leaves_nothing(tmp_path: Path) -> None:
     directory = tmp_path / "taken"
     (directory / "full").mkdir(parents=True)
@@ -125,6 +187,7 @@ def test_a_rename_that_fails_leaves_nothing(tmp_path: Path) -> None:
 
 
 @posix
+@pytest.mark.usefixtures("system")
 @pytest.mark.parametrize(("mask", "mode", "made"), [(0o022, 0o666, 0o644), (0o077, 0o666, 0o600), (0, 0o600, 0o600)])
 def test_new_files_have_their_mode_under_the_umask(tmp_path: Path, mask: int, mode: int, made: int) -> None:
     with umask(mask), replacing(tmp_path / "file", mode=mode, sync=True) as file:
@@ -132,6 +195,7 @@ def test_new_files_have_their_mode_under_the_umask(tmp_path: Path, mask: int, mo
     assert stat.S_IMODE((tmp_path / "file").stat().st_mode) == made
 
 
+@pytest.mark.usefixtures("system")
 def test_replacing_takes_the_longest_names(tmp_path: Path) -> None:
     path = tmp_path / ("語" * 85)
     with replacing(path) as file:
@@ -140,7 +204,10 @@ def test_replacing_takes_the_longest_names(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["config.json", "x" * 250, "語" * 85, "a\n", f"x.{'0' * 16}.tmp"])
-def test_what_a_killed_writer_leaves_is_known_by_its_name(tmp_path: Path, name: str) -> None:
+def test_what_a_killed_writer_leaves_is_known_by_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    nameless(monkeypatch)
     with replacing(tmp_path / name):
         (found,) = (path.name for path in tmp_path.iterdir())
         assert is_temporary(found)
@@ -149,6 +216,115 @@ def test_what_a_killed_writer_leaves_is_known_by_its_name(tmp_path: Path, name: 
     assert not is_temporary(name)
 
 
+_WRITE = """
+import os, sys
+from pathlib import Path
+from manifestctl.files import replacing
+
+if sys.argv[2] == "with a name" and hasattr(os, "O_TMPFILE"):
+    del os.O_TMPFILE
+with replacing(Path(sys.argv[1])) as file:
+    file.write(b"half")
+    file.flush()
+    print("in the middle", flush=True)
+    sys.stdin.read()
+"""
+
+
+@contextmanager
+def writer(path: Path, system: str) -> Iterator[subprocess.Popen[bytes]]:
+    """Run a process that is in the middle of writing a file, and kill it in the end."""
+    environment = {"PYTHONPATH": str(Path(__file__).parents[1])}
+    command = [sys.executable, "-S", "-c", _WRITE, str(path), system]
+    with subprocess.Popen(command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        try:
+            assert process.stdout is not None
+            assert process.stdout.readline() == b"in the middle\n"
+            yield process
+        finally:
+            process.kill()
+
+
+@linux
+def test_a_writer_that_is_killed_leaves_nothing(tmp_path: Path) -> None:
+    with writer(tmp_path / "file", "as the system has it"):
+        pass
+    assert list(tmp_path.iterdir()) == []
+
+
+@posix
+def test_what_killed_writers_left_is_removed_and_nothing_else(tmp_path: Path) -> None:
+    others = [tmp_path / name for name in ("file", ".file.tmp", ".hidden", f".d.{'0' * 16}.tmp", f".f.{'1' * 16}.tmp")]
+    for path in others[:3]:
+        path.write_bytes(b"mine")
+    others[3].mkdir()
+    os.mkfifo(others[4])
+    link = tmp_path / f".l.{'2' * 16}.tmp"
+    link.symlink_to("file")
+    with writer(tmp_path / "file", "with a name") as process:
+        (left,) = set(tmp_path.iterdir()) - {*others, link}
+        remove_abandoned(tmp_path)
+        assert left.read_bytes() == b"half"
+        process.kill()
+        process.wait()
+        assert left.exists()
+        remove_abandoned(tmp_path)
+        assert set(tmp_path.iterdir()) == {*others, link}
+    assert others[0].read_bytes() == b"mine"
+    remove_abandoned(tmp_path / "absent")
+    remove_abandoned(others[0])
+
+
+@posix
+def test_a_file_that_is_taken_for_abandoned_before_it_is_locked_is_made_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import fcntl
+
+    nameless(monkeypatch)
+    lock = fcntl.flock
+    removed: list[Path] = []
+
+    def late(descriptor: int, how: int) -> None:
+        if not removed:
+            removed.extend(tmp_path.iterdir())
+            remove_abandoned(tmp_path)
+        lock(descriptor, how)
+
+    monkeypatch.setattr(fcntl, "flock", late)
+    with replacing(tmp_path / "file") as file:
+        file.write(b"x")
+    assert (tmp_path / "file").read_bytes() == b"x"
+    assert len(removed) == 1
+
+
+@posix
+def test_a_file_system_without_locks_is_written_all_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import fcntl
+
+    def refuse(descriptor: int, how: int) -> None:
+        raise OSError(37, "No locks available")
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    left = tmp_path / f".file.{'0' * 16}.tmp"
+    left.write_bytes(b"perhaps it is being written")
+    with replacing(tmp_path / "file") as file:
+        file.write(b"x")
+    remove_abandoned(tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} == {"file", left.name}
+
+
+@linux
+def test_where_no_file_can_get_a_name_later_it_has_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # As where /proc is not mounted.
+    monkeypatch.setattr(Path, "is_dir", lambda path: "proc" not in path.parts)
+    with replacing(tmp_path / "file") as file:
+        file.write(b"x")
+        assert len(list(tmp_path.iterdir())) == 1
+    assert (tmp_path / "file").read_bytes() == b"x"
+
+
+@pytest.mark.usefixtures("system")
 def test_two_writers_of_one_file_do_not_meet(tmp_path: Path) -> None:
     path = tmp_path / "file"
     with replacing(path) as first:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import signal
 import threading
@@ -10,7 +11,7 @@ import threading
 import pytest
 
 from manifestctl.errors import DeniedError, InterruptedRun, NotFoundError
-from manifestctl.parallel import Future, Pool
+from manifestctl.parallel import HOPELESS, Future, Pool
 from manifestctl.runtime import Cancel
 
 PATIENCE = 5
@@ -89,6 +90,75 @@ def test_the_first_error_in_order_is_raised_after_all_calls_ended() -> None:
     with Pool(4, Cancel()) as pool, pytest.raises(NotFoundError, match="the first in order"):
         pool.map(call, range(4))
     assert slow_ended.is_set()
+
+
+@pytest.mark.parametrize("size", [1, 4])
+def test_behind_a_call_that_is_to_stop_the_others_none_begins(size: int) -> None:
+    began: list[int] = []
+    full = threading.Barrier(size)
+
+    def call(number: int) -> None:
+        began.append(number)
+        # All threads are at work when the first call fails, so that whatever else began did so before.
+        full.wait(PATIENCE)
+        raise DeniedError(str(number))
+
+    with Pool(size, Cancel()) as pool:
+        with pytest.raises(DeniedError, match=r"^0$"):
+            pool.map(call, range(100), stop=HOPELESS)
+        assert sorted(began) == list(range(size))
+        # What failed before says nothing of another time.
+        assert pool.map(str, range(3), stop=HOPELESS) == ["0", "1", "2"]
+
+
+@pytest.mark.parametrize("stop", [(), HOPELESS])
+def test_other_errors_stop_no_other_call(stop: tuple[type[Exception], ...]) -> None:
+    began: list[int] = []
+
+    def call(number: int) -> None:
+        began.append(number)
+        raise NotFoundError(str(number))
+
+    with Pool(2, Cancel()) as pool, pytest.raises(NotFoundError, match=r"^0$"):
+        pool.map(call, range(20), stop=stop)
+    assert sorted(began) == list(range(20))
+
+
+class _Holding(Cancel):
+    """Holds up the first call, which a thread has taken but not begun, until the thread of the second takes a third."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._taken = itertools.count(1)
+        self._third = threading.Event()
+
+    def check(self) -> None:
+        super().check()
+        number = next(self._taken)
+        if number == 1:
+            assert self._third.wait(PATIENCE)
+        if number == 3:
+            self._third.set()
+
+
+def test_a_call_before_one_that_failed_is_made_all_the_same() -> None:
+    # So which error is raised does not hang on the order in which threads come to their calls.
+    def call(number: int) -> None:
+        raise DeniedError(str(number))
+
+    with Pool(2, _Holding()) as pool, pytest.raises(DeniedError, match=r"^0$"):
+        pool.map(call, range(5), stop=HOPELESS)
+
+
+def test_an_interruption_goes_before_other_errors() -> None:
+    cancel = Cancel()
+
+    def call(_: int) -> None:
+        cancel.set(15)
+        raise DeniedError("what went wrong meanwhile")
+
+    with Pool(1, cancel) as pool, pytest.raises(InterruptedRun):
+        pool.map(call, range(3))
 
 
 @pytest.mark.parametrize("error", [ValueError("x"), SystemExit(3), KeyboardInterrupt(), MemoryError()])

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import os
-import resource
 import shutil
+import tempfile
 import threading
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 import pytest
 
 from manifestctl.errors import InputError, UnreachableError
-from manifestctl.spool import CHUNK, PositionalFile, Spool
+from manifestctl.spool import CHUNK, NoSpaceError, PositionalFile, Spool
+from tests.support.limits import file_size_limit
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -109,12 +109,21 @@ def test_a_directory_that_is_not_there(tmp_path: Path, size: int | None) -> None
 
 def test_a_size_that_cannot_fit_is_refused_before_anything_is_written(tmp_path: Path) -> None:
     with pytest.raises(
-        UnreachableError, match=r"^image web:1: no space for a temporary file in .*: 4096.0 TiB are needed, "
+        NoSpaceError, match=r"^image web:1: no space for a temporary file in .*: 4096.0 TiB are needed, "
     ) as caught:
         Spool({"TMPDIR": str(tmp_path)}, "image web:1", 1 << 52)
     assert "larger disk" in caught.value.hint
     assert str(tmp_path) in caught.value.message
     assert not caught.value.transient
+
+
+def test_a_file_that_cannot_even_be_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(**given: object) -> NoReturn:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(tempfile, "TemporaryFile", full)
+    with pytest.raises(NoSpaceError, match=r"^image web:1: no space .*: No space left on device$"):
+        Spool({"TMPDIR": str(tmp_path)}, "image web:1")
 
 
 def test_a_size_that_fits(tmp_path: Path) -> None:
@@ -123,21 +132,11 @@ def test_a_size_that_fits(tmp_path: Path) -> None:
         assert spool.size == 13
 
 
-@contextlib.contextmanager
-def _file_size_limit(count: int) -> Iterator[None]:
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (count, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-
-
 def test_no_more_fits_while_it_is_written(spool: Spool) -> None:
     data = bytes(CHUNK)
     for _ in range(4):
         spool.write(data)
-    with _file_size_limit(4 * CHUNK + 1000), pytest.raises(UnreachableError, match=r"4\.0 MiB were written") as caught:
+    with file_size_limit(4 * CHUNK + 1000), pytest.raises(NoSpaceError, match=r"4\.0 MiB were written") as caught:
         spool.write(data)
     assert "set TMPDIR" in caught.value.hint
     assert spool.size == 4 * CHUNK + 1000
@@ -155,7 +154,7 @@ def test_it_stops_before_the_disk_is_full_for_others(spool: Spool, monkeypatch: 
     data = bytes(16 << 20)
     for _ in range(8):
         spool.write(data)
-    with pytest.raises(UnreachableError, match=r"48\.0 MiB are needed, 20\.0 MiB are free"):
+    with pytest.raises(NoSpaceError, match=r"48\.0 MiB are needed, 20\.0 MiB are free"):
         spool.write(data)
     assert spool.size == 128 << 20
     assert asked == [spool.directory] * 2

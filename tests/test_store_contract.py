@@ -323,8 +323,10 @@ def test_a_blob_of_another_size_than_was_said_is_not_believed(store: Store, chan
         store.read_blob(told, limit)
     assert str(told.digest) in caught.value.message
     if change:
-        with pytest.raises(IntegrityError):
+        with pytest.raises(IntegrityError) as size:
             store.has(told)
+        assert size.value.message.endswith(f"it has 7 bytes, but its descriptor says {told.size}")
+        assert "push the image again" in size.value.hint
         with pytest.raises(IntegrityError), store.open_blob(told) as chunks:
             list(chunks)
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
+import time
 import unicodedata
 
 import pytest
 
-from manifestctl.text import LIMIT, escape, html, markdown, outside, plural, redact, size
+from manifestctl.text import LIMIT, duration, escape, html, markdown, of_program, outside, plural, redact, size
 from tests.support.actions import HOSTILE_TEXT
 
 
@@ -103,6 +104,22 @@ def test_every_format_and_control_character_that_reorders_or_hides_is_escaped() 
         ("https://user:se@cret@r.example/x", "https://…@r.example/x"),
         ("https://user@r.example and ftp://a:b@c", "https://…@r.example and ftp://…@c"),
         ("mail me@r.example/x", "mail me@r.example/x"),
+        ("alice:hunter2pw@r.example/x:1", "…@r.example/x:1"),
+        ("'alice:p@ss:w@r.example:5000/x' is wrong", "'…@r.example:5000/x' is wrong"),
+        ("(alice:pw@[::1]:5000/x)", "(…@[::1]:5000/x)"),
+        ("web:1.4@sha256:ab is short", "web:1.4@sha256:ab is short"),
+        (f"web:1@blake3:{'0' * 64} web:1@sha512:{'0' * 128}", f"web:1@blake3:{'0' * 64} web:1@sha512:{'0' * 128}"),
+        ("r.example:5000/web:1@sha256:ab", "r.example:5000/web:1@sha256:ab"),
+        ("oci:lay@2/x:1 mailto:me@r.example", "oci:lay@2/x:1 mailto:me@r.example"),
+        ("arn:aws:sts::1:assumed-role/ci/me@r.example", "arn:aws:sts::1:assumed-role/ci/me@r.example"),
+        (
+            "failed for http://h/a%3FX-Amz-Signature=abc&x and _state=S",
+            "failed for http://h/a%3FX-Amz-Signature=…&x and _state=…",
+        ),
+        ("%3Fsig=abc%3D %26sig%3Dabc sig=abc, x", "%3Fsig=… %26sig%3D… sig=… x"),
+        ("X-Goog-Credential=me reconfig=1 upload_state=done", "X-Goog-Credential=… reconfig=1 upload_state=done"),
+        ("x-amz-date:2 x-amz-security-token:FwoG/x+= end", "x-amz-date:2 x-amz-security-token:… end"),
+        ("refresh_token=abc&access_token=d", "refresh_token=…&access_token=…"),
         ("https://r.example/@scope/x", "https://r.example/@scope/x"),
         ("Authorization: Basic dTpw", "Authorization:…"),
         ("authorization:Bearer a.b, Accept: x", "authorization:…, Accept: x"),
@@ -114,10 +131,71 @@ def test_every_format_and_control_character_that_reorders_or_hides_is_escaped() 
         ("no basic auth credentials", "no basic auth credentials"),
         ("Your Authorization Token is invalid.", "Your Authorization Token is invalid."),
         ("Bearer token expired", "Bearer token expired"),
+        ('{"AccessKeyId":"AKIAX","SecretAccessKey":"a/b+c"}', '{"AccessKeyId":"AKIAX","SecretAccessKey":"…"}'),
+        ('{"Secret": "a\\"b", "SessionToken" : "c d", "x": "y"}', '{"Secret": "…", "SessionToken" : "…", "x": "y"}'),
+        (r"{\"Secret\": \"ab\", \"x\": \"y\"}", r"{\"Secret\": \"…\", \"x\": \"y\"}"),
+        ('{"password": "cut off', '{"password": "…'),
+        ('{"token": null, "secret": true}', '{"token": null, "secret": true}'),
+        ("tried aws_secret_access_key=a/b+c in vain", "tried aws_secret_access_key=… in vain"),
+        ("aws_secret_access_key = a/b+c", "aws_secret_access_key = …"),
+        ("token=abc password: hunter2hunter2", "token=… password: …"),
+        ("user=ci&api_key=xyz&n=1", "user=ci&api_key=…&n=1"),
+        ("Secret key: abc12 passwd: 'two words'", "Secret key: … passwd: '…'"),
+        ("password: hunter", "password: …"),
+        ("refused dckr_pat_abcdefghij1234567890 there", "refused … there"),
+        ("the token is expired", "the token is expired"),
+        ("invalid token: signature is expired", "invalid token: signature is expired"),
+        ("password: must not be empty; token: expired.", "password: must not be empty; token: expired."),
+        ("https://auth.example.com/token: 503 Busy", "https://auth.example.com/token: 503 Busy"),
+        ("Error loading SSO Token: Token for x does not exist", "Error loading SSO Token: Token for x does not exist"),
+        ("Unexpected token: <", "Unexpected token: <"),
+        ("GetAuthorizationToken: AccessDeniedException", "GetAuthorizationToken: AccessDeniedException"),
+        ("fetching a token: EOF", "fetching a token: EOF"),
+        ("token: abcdefghijkl", "token: …"),
+        ("r.example/team/app-secret:1.4 and token:2", "r.example/team/app-secret:1.4 and token:2"),
+        ("arn:aws:secretsmanager:x:1:secret:web-Ab12", "arn:aws:secretsmanager:x:1:secret:web-Ab12"),
+        ("pass MANIFESTCTL_NO_TOKEN_CACHE=1", "pass MANIFESTCTL_NO_TOKEN_CACHE=1"),
+        (
+            '"Action": "sts:GetServiceBearerToken", "Resource": "*"',
+            '"Action": "sts:GetServiceBearerToken", "Resource": "*"',
+        ),
     ],
 )
 def test_redact_takes_secrets_out_and_leaves_words(text: str, safe: str) -> None:
     assert redact(text) == safe
+    # It is done where text comes in, and again where it goes out.
+    assert redact(safe) == safe
+
+
+@pytest.mark.parametrize(
+    "text", ["token=…; more", 'password: "…; more', "secret: …, more", '{"Secret": "…", "x": "y"}']
+)
+def test_what_was_redacted_takes_nothing_more_with_it(text: str) -> None:
+    assert redact(text) == text
+
+
+@pytest.mark.parametrize(
+    "text", ['token=\\"' * 6000, "secret " * 6000, "\\" * 40000, "token: " + " " * 40000, "a:" * 20000, "x-amz-" * 7000]
+)
+def test_redact_is_done_soon(text: str) -> None:
+    started = time.process_time()
+    redact(text)
+    assert time.process_time() - started < 2
+
+
+@pytest.mark.parametrize(
+    ("text", "safe"),
+    [
+        ("\n  it is locked \nmore", "it is locked"),
+        ("", ""),
+        ('{"Secret":"x"}', ""),
+        ('first\n"secret": "x"', ""),
+        ("got eyJhbGciOi there", "got … there"),
+        ("failed: token=dckr_pat_abcdefghij1234567890 password: hunter2hunter2", "failed: token=… password: …"),
+    ],
+)
+def test_of_a_program_that_handles_secrets_one_line_is_told_at_most(text: str, safe: str) -> None:
+    assert of_program(text) == safe
 
 
 def test_outside_is_redacted_and_escaped_and_capped() -> None:
@@ -162,6 +240,23 @@ def test_html_is_safe_in_text_and_in_attributes() -> None:
 )
 def test_plural(count: int, words: tuple[str, ...], text: str) -> None:
     assert plural(count, *words) == text
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0.4, "0 seconds"),
+        (1.2, "1 second"),
+        (119.4, "119 seconds"),
+        (120, "2 minutes"),
+        (7199, "120 minutes"),
+        (7200, "2 hours"),
+        (86400, "24 hours"),
+        (57600 * 60, "40 days"),
+    ],
+)
+def test_duration(seconds: float, text: str) -> None:
+    assert duration(seconds) == text
 
 
 @pytest.mark.parametrize(

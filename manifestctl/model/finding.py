@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+import json
+from typing import TYPE_CHECKING, Any, Literal
 
 from manifestctl.values import dataclass
 
@@ -19,7 +20,8 @@ class Finding:
     ``rule`` is a stable name that ``--allow`` and ``--deny`` take (all are listed in docs/rules.md). ``where`` is the
     place: a JSON pointer in a document (``/manifests/0/size``), or an image reference. ``image``, ``platform`` and
     ``repository`` name the child it is about, ``found`` and ``expected`` the two sides of a comparison, ``hint`` the
-    next step; each may be empty.
+    next step, ``statement`` an IAM policy statement that would allow what was denied, as JSON on one line; each may be
+    empty.
     """
 
     severity: Severity
@@ -33,13 +35,14 @@ class Finding:
     repository: str = ""
     found: str = ""
     expected: str = ""
+    statement: str = ""
 
     @property
     def is_error(self) -> bool:
         """Tell whether this finding stops a publish."""
         return self.severity == "error"
 
-    def to_json(self) -> dict[str, str]:
+    def to_json(self) -> dict[str, Any]:
         """Return the finding as JSON documents carry it; empty optional fields are left out."""
         required = {
             "severity": self.severity,
@@ -56,4 +59,5 @@ class Finding:
             "found": self.found,
             "expected": self.expected,
         }
-        return required | {key: value for key, value in optional.items() if value}
+        allowing = {"statement": json.loads(self.statement)} if self.statement else {}
+        return required | {key: value for key, value in optional.items() if value} | allowing

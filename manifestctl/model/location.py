@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Self
 
 from manifestctl.errors import InputError
 from manifestctl.model.digest import Digest
-from manifestctl.model.reference import Reference, Tagged, check_tag
-from manifestctl.text import escape
+from manifestctl.model.reference import Reference, Tagged, check_tag, without_user
+from manifestctl.text import escape, redact
 from manifestctl.values import dataclass
 
 if TYPE_CHECKING:
@@ -137,12 +137,14 @@ def _canonical(path: str) -> str:
 class EngineLocation:
     """An image in the Docker or Podman engine: ``docker-daemon:NAME`` or ``docker-daemon:ID``.
 
-    ``platform`` chooses from an image of several, ``every`` takes all of them; neither is part of the text.
+    ``platform`` chooses from an image of several, ``every`` takes all of them; ``by_name`` means that it is a name,
+    even if it looks like an id. None of these is part of the text.
     """
 
     image: str
     platform: Platform | None = None
     every: bool = False
+    by_name: bool = False
 
     @classmethod
     def parse(cls, text: str) -> Self:
@@ -202,6 +204,15 @@ def parse_location(text: str) -> Location:
     if text.startswith(_ENGINE):
         return EngineLocation.parse(text.removeprefix(_ENGINE))
     return Reference.parse(text)
+
+
+def presentable(text: str) -> str:
+    """Return what a user typed as a location, fit for documents: what is none may hold a password."""
+    try:
+        parse_location(text)
+    except InputError:
+        return redact(without_user(text))
+    return text
 
 
 def check_target(target: Location) -> Writable:

@@ -81,7 +81,13 @@ ARCHITECTURE_ALIASES: dict[str, tuple[str, str]] = {
     "armv7": ("arm", "v7"),
     "armv7l": ("arm", "v7"),
     "armel": ("arm", "v6"),
+    "armv6": ("arm", "v6"),
     "armv6l": ("arm", "v6"),
+    "arm32v5": ("arm", "v5"),
+    "arm32v6": ("arm", "v6"),
+    "arm32v7": ("arm", "v7"),
+    "arm64v8": ("arm64", ""),
+    "ppc64el": ("ppc64le", ""),
     "powerpc64le": ("ppc64le", ""),
     "loongarch64": ("loong64", ""),
 }
@@ -155,13 +161,14 @@ class Platform:
     def satisfies(self, wanted: Platform) -> bool:
         """Tell whether an image of this platform is what ``wanted`` asks for.
 
-        os, architecture and variant are compared normalised; os.version only when ``wanted`` gives one, and
-        os.features when ``wanted`` names some (each must be there).
+        os, architecture and variant are compared normalised; os.version only when ``wanted`` gives one, as a whole or
+        its first parts (``10.0.20348`` is a build of Windows, whatever its revision), and os.features when ``wanted``
+        names some (each must be there).
         """
         mine, theirs = self.normalized(), wanted.normalized()
         return (
             (mine.os, mine.architecture, mine.variant) == (theirs.os, theirs.architecture, theirs.variant)
-            and theirs.os_version in ("", mine.os_version)
+            and f"{mine.os_version}.".startswith(f"{theirs.os_version}." if theirs.os_version else "")
             and set(theirs.os_features) <= set(mine.os_features)
         )
 

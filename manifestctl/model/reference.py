@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Self
 
 from manifestctl.errors import InputError
 from manifestctl.model.digest import Digest
-from manifestctl.text import escape
+from manifestctl.text import escape, outside
 from manifestctl.values import dataclass
 
 DOCKER_HUB = "docker.io"
@@ -94,6 +94,13 @@ class Reference(Tagged):
     @classmethod
     def parse(cls, text: str) -> Self:
         """Parse what a user typed, Docker's short forms included; raises `InputError`."""
+        named = without_user(text)
+        if named != text:
+            raise _invalid(
+                named,
+                "a user or a password stands before its host",
+                hint="Write registry/repository:tag, and log in with 'manifestctl login'.",
+            )
         rest, at, digest_text = text.partition("@")
         digest = Digest.parse(digest_text) if at else None
         name, tag = _split_tag(rest)
@@ -101,7 +108,7 @@ class Reference(Tagged):
             raise _invalid(text, "it names no repository")
         if "://" in text:
             raise _invalid(
-                text, "it is a URL", hint=f"Write it without the scheme: {escape(text.partition('://')[2], 200)}"
+                text, "it is a URL", hint=f"Write it without the scheme: {outside(text.partition('://')[2], 200)}"
             )
         registry, repository = _split_host(name)
         if not _is_host(registry):
@@ -129,6 +136,12 @@ class Reference(Tagged):
     def store(self) -> str:
         """The repository as text: what a store is bound to."""
         return f"{self.registry}/{self.repository}"
+
+
+def without_user(text: str) -> str:
+    """Return a reference as it was typed, but without what stands before its host if that is a user and a password."""
+    end = text.rfind("@", 0, text.rfind("/") + 1)
+    return text if end < 0 else f"…{text[end:]}"
 
 
 def _split_tag(text: str) -> tuple[str, str | None]:
@@ -165,6 +178,6 @@ def _is_host(text: str) -> bool:
 
 def _invalid(text: str, reason: str, hint: str = "") -> InputError:
     return InputError(
-        f"'{escape(text, 300)}' is not an image reference: {reason}",
+        f"'{outside(text, 300)}' is not an image reference: {reason}",
         hint=hint or "Write registry/repository:tag or registry/repository@sha256:…",
     )

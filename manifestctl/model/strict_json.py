@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import math
 import re
+import threading
 from collections import Counter
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -26,6 +27,8 @@ MANIFEST_LIMIT = 4 * 1024 * 1024
 CONFIG_LIMIT = 16 * 1024 * 1024
 """Bytes of an image config."""
 MAX_DEPTH = 100
+MAX_VALUES = 1_000_000
+"""Commas and opening brackets that a document may have, those in its texts too: no document has more values."""
 MAX_DIGITS = 400
 MAX_INTEGER = 2**63 - 1
 # Their keys are the user's own words (labels, say), which Go reads into maps, where case matters.
@@ -35,6 +38,10 @@ MAPS_OF_WORDS = frozenset({"annotations", "Labels", "ExposedPorts", "Volumes"})
 # quotes anew.
 _STRING = re.compile(rb'"(?:[^"\\]++|\\.)*+"?', re.DOTALL)
 _NOT_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
+# What is decoded may take fifty times the memory of a document, so that large ones are decoded one after another. That
+# takes no longer: decoding holds the interpreter.
+_LARGE = 64 * 1024
+_one_large_document = threading.Lock()
 _SURROGATE = re.compile(r"[\ud800-\udfff]")
 
 
@@ -48,7 +55,11 @@ def load(raw: bytes, what: str, limit: int = MANIFEST_LIMIT) -> Any:
 
     Raises `DocumentError` with the rule ``json-…`` that was broken.
     """
-    return _Decoder(what).decode(raw, limit)
+    decoder = _Decoder(what)
+    if len(raw) <= _LARGE:
+        return decoder.decode(raw, limit)
+    with _one_large_document:
+        return decoder.decode(raw, limit)
 
 
 class _Decoder:
@@ -69,6 +80,8 @@ class _Decoder:
             self.refuse(f"is not UTF-8 (byte {error.start})", "json-not-utf-8")
         if raw.startswith(b"\xef\xbb\xbf"):
             self.refuse("begins with a byte-order mark", "json-not-utf-8")
+        if raw.count(b",") + raw.count(b"[") + raw.count(b"{") > MAX_VALUES:
+            self.refuse(f"has more than {MAX_VALUES} commas and brackets", "json-too-many-values")
         if raw.count(b"[") + raw.count(b"{") > MAX_DEPTH and _too_deep(raw):
             self.refuse(f"is nested deeper than {MAX_DEPTH} levels", "json-too-deep")
         try:

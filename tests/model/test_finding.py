@@ -36,4 +36,10 @@ def test_a_finding_as_json_carries_all_that_is_known() -> None:
         "found",
         "expected",
     ]
-    assert Finding(**full.to_json()) == full  # type: ignore[arg-type]
+    assert Finding(**full.to_json()) == full
+
+
+def test_a_finding_as_json_carries_the_statement_as_a_document() -> None:
+    statement = '{"Effect": "Allow", "Action": "ecr:PutImage", "Resource": "*"}'
+    denied = Finding("error", "image-denied", "denied", "r/x:1", "no", statement=statement)
+    assert denied.to_json()["statement"] == {"Effect": "Allow", "Action": "ecr:PutImage", "Resource": "*"}

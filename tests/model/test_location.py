@@ -6,7 +6,7 @@ import pytest
 
 from manifestctl.errors import InputError
 from manifestctl.model.digest import Digest
-from manifestctl.model.location import LayoutLocation, Location, parse_child, parse_location
+from manifestctl.model.location import LayoutLocation, Location, parse_child, parse_location, presentable
 from manifestctl.model.reference import Reference
 
 DIGEST = "sha256:" + "a" * 64
@@ -162,3 +162,20 @@ def test_with_tag_and_with_digest_leave_the_directory() -> None:
     assert str(location.with_tag("2")) == "oci:out:2"
     assert str(location.with_tag(None)) == "oci:out"
     assert str(location.with_digest(Digest.parse(LONG))) == f"oci:out@{LONG}"
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("r.example/web:1", "r.example/web:1"),
+        ("oci:a@b/out?x=y:1", "oci:a@b/out?x=y:1"),
+        ("", ""),
+        ("we b", "we b"),
+        ("https://alice:hunter2@r.example/web:1", "…@r.example/web:1"),
+        ("alice:hunter/2@r.example/web:1", "…@r.example/web:1"),
+        ("alice:hunter2@r.example", "…@r.example"),
+        ("https://r.example/web?token=hunter2", "https://r.example/web?…"),
+    ],
+)
+def test_what_is_no_location_is_shown_without_its_secrets(text: str, shown: str) -> None:
+    assert presentable(text) == shown

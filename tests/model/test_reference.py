@@ -78,7 +78,7 @@ def test_what_a_user_types(text: str, registry: str, repository: str, tag: str |
         (f"web@{DIGEST.upper()}", "is not a digest"),
         (f"web@{DIGEST}@{DIGEST}", "is not a digest"),
         (f"web@{DIGEST}:tag", "is not a digest"),
-        ("user@host.example/web", "is not a digest"),
+        ("user@host.example/web", "a user or a password stands before its host"),
         ("web:", "'' is not a tag"),
         ("web:.dot", "'.dot' is not a tag"),
         ("web:-dash", "'-dash' is not a tag"),
@@ -134,7 +134,8 @@ def test_what_a_user_types(text: str, registry: str, repository: str, tag: str |
         ("[1.2.3.4]/web", "is not a host"),
         ("[fe80::1%eth0]/web", "is not a host"),
         ("[::1]x/web", "is not a host"),
-        ("user:pass@r.example/web", "is not a digest"),
+        ("user:pass@r.example/web", "a user or a password stands before its host"),
+        ("https://user:pass@r.example/web", "a user or a password stands before its host"),
         ("https://r.example/web:1", "it is a URL"),
         ("docker://r.example/web", "it is a URL"),
         (f"r.example/{'a' * 246}", "longer than 255 characters"),
@@ -169,6 +170,16 @@ def test_a_text_of_any_length_is_judged_at_once(unit: str) -> None:
     with pytest.raises(InputError) as caught:
         Reference.parse(unit * 100_000 + "!")
     assert len(caught.value.message) < 2000
+
+
+@pytest.mark.parametrize("password", ["hunter2pw", "p@hunter2", "hunter2/p", "hunter2?p=w"])
+@pytest.mark.parametrize("scheme", ["", "https://"])
+@pytest.mark.parametrize("end", ["", ":1", f":1@{DIGEST}"])
+def test_a_password_before_the_host_is_not_said_again(scheme: str, password: str, end: str) -> None:
+    with pytest.raises(InputError) as caught:
+        Reference.parse(f"{scheme}alice:{password}@r.example:5000/web{end}")
+    assert "hunter2" not in caught.value.message + caught.value.hint
+    assert "@r.example:5000/web" in caught.value.message
 
 
 def test_with_tag_and_with_digest_leave_the_repository() -> None:

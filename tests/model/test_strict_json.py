@@ -4,13 +4,23 @@ from __future__ import annotations
 
 import contextlib
 import json
+import threading
 import time
 from typing import Any
 
 import pytest
 
 from manifestctl.errors import DocumentError
-from manifestctl.model.strict_json import CONFIG_LIMIT, MANIFEST_LIMIT, MAX_DIGITS, MAX_INTEGER, Fields, load, pointer
+from manifestctl.model.strict_json import (
+    CONFIG_LIMIT,
+    MANIFEST_LIMIT,
+    MAX_DIGITS,
+    MAX_INTEGER,
+    MAX_VALUES,
+    Fields,
+    load,
+    pointer,
+)
 
 
 def nested(levels: int) -> bytes:
@@ -271,3 +281,79 @@ def test_a_known_key_in_the_wrong_case_is_refused(key: str) -> None:
 @pytest.mark.parametrize("key", ["known", "unknown", "KNOW", "os_version", "knowns"])
 def test_other_keys_pass(key: str) -> None:
     assert fields(**{key: 1}).value == {key: 1}
+
+
+ENTRY = {
+    "mediaType": "application/vnd.oci.image.manifest.v1+json",
+    "digest": "sha256:" + "0" * 64,
+    "size": 1234,
+    "platform": {"architecture": "arm64", "os": "linux", "variant": "v8"},
+    "annotations": {
+        "org.opencontainers.image.ref.name": "1.4",
+        "io.containerd.image.name": "docker.io/library/web:1.4",
+    },
+}
+STEP = {
+    "created": "2025-01-02T03:04:05Z",
+    "created_by": "RUN apt-get install -y a, b, c",
+    "comment": "buildkit",
+    "empty_layer": True,
+}
+HONEST = {
+    "a list of ten thousand": {"schemaVersion": 2, "manifests": [ENTRY] * 10_000},
+    "an index.json of twenty thousand": {"schemaVersion": 2, "manifests": [ENTRY] * 20_000},
+    "a config of two thousand steps and a mebibyte of env": {
+        "config": {"Env": [f"A{n}=" + "x, y, " * 170 for n in range(1024)]},
+        "history": [STEP] * 2_000,
+    },
+    "a label with half a mebibyte of JSON": {"config": {"Labels": {"metadata": json.dumps([ENTRY] * 1_500)}}},
+}
+
+
+@pytest.mark.parametrize("document", HONEST.values(), ids=HONEST.keys())
+def test_large_documents_that_people_have_pass(document: Any) -> None:
+    raw = json.dumps(document).encode()
+    assert load(raw, "x", 64 * 1024 * 1024) == document
+    # There is room for one that is twice as large.
+    assert raw.count(b",") + raw.count(b"[") + raw.count(b"{") < MAX_VALUES / 2
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b"[" + b"{}," * 5_500_000 + b"{}]",
+        b"[" + b"0," * MAX_VALUES + b"0]",
+        b'{"a":[' + b'["\\u0061"],' * (MAX_VALUES // 2) + b"0]}",
+        b"{" + b",".join(b'"%d":0' % number for number in range(MAX_VALUES + 1)) + b"}",
+        b"[[[" * (MAX_VALUES // 2),
+    ],
+    ids=["objects", "numbers", "texts", "keys", "not JSON"],
+)
+def test_documents_of_too_many_values_are_not_decoded(raw: bytes) -> None:
+    with pytest.raises(DocumentError, match="x: has more than 1000000 commas and brackets") as caught:
+        load(raw, "x", CONFIG_LIMIT)
+    assert caught.value.rule == "json-too-many-values"
+
+
+@pytest.mark.parametrize(("padding", "meet"), [(10, True), (128 * 1024, False)], ids=["small", "large"])
+def test_large_documents_are_decoded_one_after_another(padding: int, meet: bool) -> None:
+    """What is decoded is many times as large as the document, and images are read by many threads."""
+    both = threading.Barrier(2)
+    met: list[bool] = []
+
+    class Watched(bytes):
+        def decode(self, *arguments: Any) -> str:
+            try:
+                both.wait(10 if meet else 0.1)
+                met.append(True)
+            except threading.BrokenBarrierError:
+                met.append(False)
+            return super().decode(*arguments)
+
+    raw = Watched(b'{"a":1' + b" " * padding + b"}")
+    threads = [threading.Thread(target=load, args=(raw, "x")) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert met == [meet, meet]

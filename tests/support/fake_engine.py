@@ -146,7 +146,7 @@ class FakeEngine(HttpServer):
             return _error(404, "page not found")
         path = match["path"]
         if path.startswith("libpod/"):
-            return self._libpod_answer(path.removeprefix("libpod/"))
+            return self._libpod_answer(path.removeprefix("libpod/"), request)
         version = _number(match["version"])
         if version > _number(self.version):
             return _error(400, f"client version {match['version']} is too new. Maximum supported is {self.version}")
@@ -170,13 +170,15 @@ class FakeEngine(HttpServer):
             return _error(404, f"No such image: {path}")
         return json_response(self._inspect(held))
 
-    def _libpod_answer(self, path: str) -> Response:
+    def _libpod_answer(self, path: str, request: Request) -> Response:
         if path == "images/json":
             return json_response([self._summary(held, (1, 41), manifests=False) for held in self.held])
-        match = re.fullmatch(r"(?P<kind>images|manifests)/(?P<id>[0-9a-f]{64})/(?P<what>json|exists)", path)
+        match = re.fullmatch(r"(?P<kind>images|manifests)/(?P<id>[0-9a-f]{64})/(?P<what>json|exists|get)", path)
         held = self._resolve(match["id"]) if match else None
         if match is None or held is None:
             return _error(404, "image not known")
+        if match["what"] == "get":
+            return self._export_as_oci(held, request)
         if match["kind"] == "images":
             own = self._of_host(held)
             return json_response(self._inspect(own)) if own else _error(404, "no image found for architecture amd64")
@@ -234,7 +236,8 @@ class FakeEngine(HttpServer):
             "Kind": "attestation" if attests else "image",
         }
         if attests:
-            return entry | {"AttestationData": {"For": held.children[0].digest}}
+            listed = {entry["digest"]: entry for entry in json.loads(held.content.manifest)["manifests"]}
+            return entry | {"AttestationData": {"For": listed[child.digest]["annotations"][images.REFERENCE_DIGEST]}}
         unpacked = {"Unpacked": content * 3}
         return entry | {"ImageData": {"Platform": child.platform, "Size": unpacked, "Containers": []}}
 
@@ -258,9 +261,18 @@ class FakeEngine(HttpServer):
         held = self._resolve(name)
         if held is None:
             return _error(500 if self.flavour == "podman" else 404, f"No such image: {name}")
+        types = getattr(held.content, "layer_media_types", ())
+        if self.flavour == "podman" and any("zstd" in kind for kind in types):
+            return _error(500, "Error during manifest conversion: zstd compression is not supported for docker images")
         platform = request.parameter("platform") if version >= (1, 48) else None
         data = self.archive(held, json.loads(platform) if platform else None)
         return Response(200, iter([data[:1000], data[1000:]]), {"Content-Type": "application/x-tar"})
+
+    def _export_as_oci(self, held: Held, request: Request) -> Response:
+        """Answer as Podman does, which compresses layers anew, and always with gzip."""
+        assert request.parameter("format") == "oci-archive"
+        assert isinstance(held.content, Image)
+        return Response(200, oci_archive(images.repacked(held.content, "gzip")), {"Content-Type": "application/x-tar"})
 
     def archive(self, held: Held, platform: JSON | None = None) -> bytes:
         """Return the archive that the engine makes of an image."""

@@ -11,9 +11,10 @@ import hashlib
 import io
 import json
 import tarfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from manifestctl.compression import compressor, decompressed, detect
 from manifestctl.model.media_types import (
     DOCKER_CONFIG,
     DOCKER_LIST,
@@ -23,11 +24,14 @@ from manifestctl.model.media_types import (
     OCI_INDEX,
     OCI_LAYER_GZIP,
     OCI_MANIFEST,
+    layer_type,
 )
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
+
+    from manifestctl.compression import Format
 
 JSON = dict[str, Any]
 
@@ -196,6 +200,19 @@ def image(
     return Image(
         dump(_overlaid(body, manifest)), media_type, config_bytes, config_type, blobs, (layer_type,) * layers, fields
     )
+
+
+def repacked(made: Image, kind: Format) -> Image:
+    """Return an image with its layers packed otherwise, in OCI's types; its config is as it was."""
+    layers = []
+    for data in made.layers:
+        packer = compressor(kind)
+        tar = b"".join(decompressed([data], detect(data)))
+        layers.append(packer.update(tar) + packer.finish())
+    media_type = layer_type(docker=False, packed=kind)
+    document = json.loads(made.manifest) | {"layers": [descriptor(data, media_type) for data in layers]}
+    kinds = (media_type,) * len(layers)
+    return replace(made, manifest=dump(document), layers=tuple(layers), layer_media_types=kinds)
 
 
 def index(

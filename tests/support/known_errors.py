@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, cast
 
 from manifestctl.aws.public_repositories import create
@@ -12,11 +13,11 @@ from manifestctl.aws.repository_names import RepositoryName
 from manifestctl.errors import ManifestctlError
 from manifestctl.transport.credentials import ANONYMOUS
 from manifestctl.transport.failures import failure
-from manifestctl.transport.message import Request, Response
+from manifestctl.transport.message import Body, Request, Response
 from tests.support.world import World
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from manifestctl.aws.calls import Aws
 
@@ -40,13 +41,23 @@ def response(
     repository: str = "acme/web",
     registry: str = HOST,
     credentials: str = FILE,
+    by_token: bool = False,
+    detail: object = None,
+    sends: Mapping[str, str] | None = None,
+    length: int | None = 1_000_000,
 ) -> Response:
-    """Return a registry's answer to a request below ``/v2/REPOSITORY/``, with one error or another body."""
+    """Return a registry's answer to a request below ``/v2/REPOSITORY/``, with one error or another body.
+
+    ``sends`` are the headers of the request, ``length`` is that of what a PUT or a PATCH sends, None if it is unknown.
+    """
     if body is None:
-        body = json.dumps({"errors": [{"code": code, "message": message}]}).encode()
-    request = Request(method, f"/v2/{repository}/{path}", repository, writes=method not in ("GET", "HEAD"))
+        body = json.dumps({"errors": [{"code": code, "message": message, "detail": detail}]}).encode()
+    sent = Body(lambda: iter(()), length) if method in ("PUT", "PATCH") else None
+    writes = method not in ("GET", "HEAD")
+    request = Request(method, f"/v2/{repository}/{path}", repository, sends or {}, sent, writes=writes)
     kind = "text/html" if body.startswith(b"<") else "application/json"
-    return Response(status, {"content-type": kind}, body, credentials, request=request, registry=registry)
+    answered = Response(status, {"content-type": kind}, body, credentials, request=request, registry=registry)
+    return replace(answered, by_token=by_token)
 
 
 def registry(*arguments: Any, **options: Any) -> Callable[[], ManifestctlError]:
@@ -140,6 +151,16 @@ LIMIT = (
 )
 EXPIRED = "Signature expired: 20260301T120000Z is now earlier than 20260301T121500Z (20260301T123000Z - 15 min.)"
 EARLY = "Signature not yet current: 20260301T120000Z is still later than 20260301T113500Z (20260301T113000Z + 5 min.)"
+UPPER_LIMIT = (
+    "adding 29.0 MiB of storage resource, which when updated to current usage of 152.4 MiB will exceed the configured "
+    "upper limit of 10.0 MiB."
+)
+SEVERITY = "current image with 12 vulnerabilities cannot be pulled due to configured policy"
+DISALLOWED = "The operation is disallowed on this registry, repository or image."
+DOCKERS = "application/vnd.docker.distribution.manifest.v2+json"
+OCI = "application/vnd.oci.image.manifest.v1+json"
+ELSEWHERE: dict[str, Any] = {"registry": "registry.example"}
+BLOB = {"path": "blobs/uploads/1?digest=x"}
 PAGE = b"<html><body>Blocked by the proxy</body></html>"
 
 OF_REGISTRIES: tuple[Callable[[], ManifestctlError], ...] = (
@@ -180,6 +201,32 @@ OF_REGISTRIES: tuple[Callable[[], ManifestctlError], ...] = (
     registry(405, "UNSUPPORTED", TOO_LONG),
     registry(405, "UNSUPPORTED", "The operation is unsupported.", method="POST", path="blobs/uploads/"),
     registry(403, body=PAGE),
+    registry(403, "DENIED", "permission_denied: write_package", **ELSEWHERE),
+    registry(403, "DENIED", "installation not allowed to Create organization package", **ELSEWHERE),
+    registry(
+        403,
+        "DENIED",
+        'Permission "artifactregistry.repositories.uploadArtifacts" denied on resource "projects/p/locations/l/'
+        'repositories/web" (or it may not exist)',
+        **ELSEWHERE,
+    ),
+    registry(401, "UNAUTHORIZED", "authentication required", by_token=True, **ELSEWHERE),
+    registry(401, "UNAUTHORIZED", "access denied", **ELSEWHERE),
+    registry(401, body=b"", credentials=ANONYMOUS.source, registry="registry.example"),
+    registry(403, "FORBIDDEN", "forbidden", credentials="", registry="registry.example"),
+    registry(412, "PRECONDITION", UPPER_LIMIT, **(ELSEWHERE | BLOB)),
+    registry(403, "DENIED", "the storage limit has been reached", **ELSEWHERE),
+    registry(412, "PRECONDITION", "Failed to process request due to 'web:1.4' configured as immutable.", **ELSEWHERE),
+    registry(412, "PRECONDITION_FAILED", "the tag has changed", sends={"If-Match": '"x"'}, **ELSEWHERE),
+    registry(412, "PROJECTPOLICYVIOLATION", SEVERITY, method="GET", **ELSEWHERE),
+    registry(405, "REGISTRY_DISALLOWED_OPERATION", DISALLOWED, **ELSEWHERE),
+    registry(409, "CONFLICT", "the tag is locked", **ELSEWHERE),
+    registry(413, body=b"<html><head><title>413 Request Entity Too Large</title></head></html>", **(ELSEWHERE | BLOB)),
+    registry(400, "MANIFEST_INVALID", "manifest invalid", detail="http: request body too large", **ELSEWHERE),
+    registry(400, "MANIFEST_INVALID", "manifest invalid", detail="unrecognized manifest content type", **ELSEWHERE),
+    registry(415, "MANIFEST_INVALID", "manifest invalid", sends={"Content-Type": DOCKERS}, **ELSEWHERE),
+    registry(415, "MANIFEST_INVALID", "media type not allowed", sends={"Content-Type": OCI}, **ELSEWHERE),
+    registry(400, "TAG_INVALID", "manifest tag did not match URI", **ELSEWHERE),
 )
 
 OF_AWS: tuple[Callable[[], ManifestctlError], ...] = (

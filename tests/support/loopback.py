@@ -122,3 +122,16 @@ class LoopbackServer:
                 held = self._open.pop(number)
             with contextlib.suppress(OSError):
                 held.close()
+
+
+@contextlib.contextmanager
+def not_answering(host: str, port: int = 0) -> Iterator[socket.socket]:
+    """Give a server whose queue is full, so that further connections are not answered."""
+    with socket.create_server((host, port), backlog=0) as server:
+        fillers = [socket.socket() for _ in range(4)]
+        for filler in fillers:
+            filler.setblocking(False)
+            filler.connect_ex(server.getsockname())
+        yield server
+        for filler in fillers:
+            filler.close()
