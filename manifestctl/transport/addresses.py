@@ -23,6 +23,21 @@ _MAX_PORT = 65535
 _NUMBER = re.compile(r"0[xX][0-9a-fA-F]{0,16}|[0-9]{1,20}")
 _PARTS_OF_IPV4 = 4
 _PUBLIC_IPV6 = ipaddress.IPv6Network("2000::/3")
+# IETF protocol assignments (RFC 6890). Some versions of Python call them global, and a cloud has its metadata there.
+_ASSIGNED_IPV4 = ipaddress.IPv4Network("192.0.0.0/24")
+# What /etc/hosts of the usual systems calls this machine.
+_THIS_MACHINE = frozenset(
+    {
+        "localhost",
+        "localhost.localdomain",
+        "localhost4",
+        "localhost4.localdomain4",
+        "localhost6",
+        "localhost6.localdomain6",
+        "ip6-localhost",
+        "ip6-loopback",
+    }
+)
 # Addresses of IPv6 that carry one of IPv4 in their last 32 bits: IPv4-compatible (RFC 4291), NAT64 (RFC 6052).
 _CARRIERS = (ipaddress.IPv6Network("::/96"), ipaddress.IPv6Network("64:ff9b::/96"))
 
@@ -68,8 +83,9 @@ def is_loopback(host: str) -> bool:
 def forbidden_address(host: str, registry_host: str) -> bool:
     """Tell if what a registry said leads to an address where it has no business. Both hosts may carry a port.
 
-    True for ``localhost`` and IP literals, in any spelling, that are not public (loopback, private, link-local, shared,
-    reserved, multicast), unless it is the registry's own host. All loopback addresses are one host.
+    True for the names of this machine itself, and for IP literals, in any spelling, that are not public (loopback,
+    private, link-local, shared, reserved, multicast), unless it is the registry's own host. All loopback addresses are
+    one host.
     """
     name, own = _bare(host), _bare(registry_host)
     if name == own:
@@ -83,7 +99,7 @@ def forbidden_address(host: str, registry_host: str) -> bool:
 def _is_public(address: Address) -> bool:
     if isinstance(address, ipaddress.IPv6Address) and address not in _PUBLIC_IPV6:
         return False
-    return address.is_global and not address.is_multicast
+    return address not in _ASSIGNED_IPV4 and address.is_global and not address.is_multicast
 
 
 def _bare(host: str) -> str:
@@ -97,7 +113,7 @@ def _bare(host: str) -> str:
 
 
 def _address(name: str) -> Address | None:
-    if name == "localhost" or name.endswith(".localhost"):
+    if name in _THIS_MACHINE or name.endswith(".localhost"):
         return ipaddress.IPv4Address("127.0.0.1")
     if ":" not in name:
         return _ipv4(name)

@@ -2,6 +2,8 @@
 
 ``<certs.d>/<host[:port]>/`` holds ``*.crt`` (certificates of authorities to trust) and pairs ``NAME.cert`` and
 ``NAME.key`` (a client certificate); containers-certs.d(5), and Docker's "Verify repository client with certificates".
+A registry that has its API on another host than that of its references (``docker.io``) may have its directory under
+either name.
 """
 
 from __future__ import annotations
@@ -24,10 +26,14 @@ SYSTEM_DIRECTORIES = (Path("/etc/containers/certs.d"), Path("/etc/docker/certs.d
 
 @dataclass(frozen=True, slots=True)
 class HostCertificates:
-    """What the directories hold for one host: certificates to trust, and client certificates with their keys."""
+    """What the directories hold for one host: certificates to trust, and client certificates with their keys.
+
+    ``unread`` are directories that may be there, but are closed to this user.
+    """
 
     authorities: tuple[Path, ...] = ()
     pairs: tuple[tuple[Path, Path], ...] = ()
+    unread: tuple[Path, ...] = ()
 
     def __bool__(self) -> bool:
         """Tell if there is anything."""
@@ -48,17 +54,21 @@ def certs_directories(environ: Mapping[str, str]) -> tuple[Path, ...]:
 
 
 def host_certificates(host: str, directories: Iterable[Path]) -> HostCertificates:
-    """Return all that the directories hold for ``host[:port]``, as it is written in references.
+    """Return all that the directories hold for ``host[:port]``, as it is written in references or as it is spoken to.
 
-    Raises `InputError` for a directory that cannot be read, and for a client certificate without its key or the
-    reverse.
+    One that the user may not read is passed over, as the containers tools do. Raises `InputError` for one that cannot
+    be read for another reason, and for a client certificate without its key or the reverse.
     """
     if split_host(host) is None:
         return HostCertificates()
     authorities: list[Path] = []
     pairs: list[tuple[Path, Path]] = []
-    for directory in directories:
-        names = _names(directory / host)
+    unread: list[Path] = []
+    for directory in (base / name for base in directories for name in _spellings(host)):
+        names = _names(directory)
+        if names is None:
+            unread.append(directory)
+            continue
         authorities += [name for name in names if name.suffix == ".crt"]
         pairs += [_pair(name) for name in names if name.suffix == ".cert"]
         for name in names:
@@ -67,14 +77,24 @@ def host_certificates(host: str, directories: Iterable[Path]) -> HostCertificate
                     f"{escape(str(name))} has no client certificate beside it",
                     hint=f"Put the certificate into {escape(name.stem)}.cert in the same directory.",
                 )
-    return HostCertificates(tuple(authorities), tuple(pairs))
+    return HostCertificates(tuple(authorities), tuple(pairs), tuple(unread))
 
 
-def _names(directory: Path) -> list[Path]:
+def _spellings(host: str) -> list[str]:
+    from manifestctl.transport.profiles import profile_for
+
+    # Some of the keys of credential files are URLs, which name no directory.
+    keys = [key for key in profile_for(host).keys(host) if split_host(key) is not None]
+    return list(dict.fromkeys((host, *keys)))
+
+
+def _names(directory: Path) -> list[Path] | None:
     try:
         return sorted(directory / name for name in os.listdir(directory))  # noqa: PTH208 - half the time of iterdir
     except (FileNotFoundError, NotADirectoryError):
         return []
+    except PermissionError:
+        return None
     except OSError as error:
         raise InputError(f"cannot read the certificates in {escape(str(directory))}: {reason(error)}") from error
 

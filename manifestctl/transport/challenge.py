@@ -142,7 +142,7 @@ def check_realm(realm: str, registry: str, *, plain_http: bool) -> str:
 
 def _refused(registry: str, realm: str, why: str) -> DeniedError:
     return DeniedError(
-        f"{outside(registry, 100)} sends for tokens to '{outside(realm, 200)}', {why}; no credentials were sent",
+        f"{outside(registry, 100)} sends for tokens to '{outside(realm, 200)}', {why}; no credentials were sent there",
         hint="Check the registry's auth settings (its token realm), or whether something answers in its place.",
     )
 

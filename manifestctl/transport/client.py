@@ -13,10 +13,12 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 from urllib.parse import urljoin
 
-from manifestctl.errors import DeniedError, IntegrityError, UnreachableError
+from manifestctl.errors import IntegrityError, ManifestctlError, UnreachableError
 from manifestctl.text import outside
+from manifestctl.transport.away import as_at_home, check_away
 from manifestctl.transport.failures import network_failure
 from manifestctl.transport.message import BODY_LIMIT, Body, Request, Response, is_plain
+from manifestctl.transport.secrets import Secrets
 from manifestctl.transport.wire_log import exchanged, unanswered
 from manifestctl.values import dataclass
 
@@ -26,8 +28,9 @@ if TYPE_CHECKING:
     import httpx
 
     from manifestctl.runtime import Runtime
-    from manifestctl.transport.auth import Authorization, Authorizer
+    from manifestctl.transport.auth import Authorizer
     from manifestctl.transport.connections import Connections
+    from manifestctl.transport.message import Authorization
     from manifestctl.transport.meter import Meter
     from manifestctl.transport.profiles import Profile
     from manifestctl.transport.settings import TransportSettings
@@ -37,9 +40,8 @@ _MAX_REDIRECTS = 5
 _MAX_CHALLENGES = 3
 _MAX_LABEL = 63
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
-_FINAL = (b"not authorized to perform", b"maximum allowed", b"exceed")
-_TOKEN = b"token"
-_UNAUTHORIZED, _FORBIDDEN, _NOT_FOUND, _SEE_OTHER, _TOO_MANY = 401, 403, 404, 303, 429
+_NOT_FOUND, _SEE_OTHER, _TOO_MANY = 404, 303, 429
+_NO_URL_HINT = "A proxy may have answered in the registry's place; check the host and the proxy variables."
 
 
 class _Replay:
@@ -79,6 +81,7 @@ class Exchanger:
         self.settings = settings
         self.runtime = runtime
         self.meter = meter
+        self.secrets = Secrets()
         self._connections = connections
 
     def located(self, request: Request, base: str, target: str) -> httpx.URL:
@@ -97,15 +100,19 @@ class Exchanger:
             url, names = httpx.URL(), []
         if split_host(_netloc(url)) is None or any(len(name) > _MAX_LABEL for name in names):
             doing = request.doing or request.method
-            raise UnreachableError(f"{doing} failed: '{outside(target, 300)}' is not a URL that can be asked")
+            leads = f"the answer leads to '{self.secrets.outside(target, 300)}', which is not a URL that can be asked"
+            raise UnreachableError(f"{doing} failed: {leads}", hint=_NO_URL_HINT)
         return url.copy_with(userinfo=b"") if url.userinfo else url
 
     def open(self, request: Request, url: httpx.URL, authorization: Authorization | None) -> httpx.Response:
         """Send and return the response with its body unread. Raises `UnreachableError`."""
+        from manifestctl.transport.sending import send
+
         self.runtime.cancel.check()
         client = self._connections.client(url)
         headers = dict(request.headers)
-        if authorization is not None:
+        self.secrets.learn(authorization)
+        if authorization is not None and authorization.value:
             headers["Authorization"] = authorization.value
         content = None
         if request.body is not None:
@@ -117,21 +124,24 @@ class Exchanger:
         built = client.build_request(request.method, url, headers=headers, content=content)
         try:
             with self._translated(request, url):
-                response = client.send(built, stream=True, auth=None, follow_redirects=False)
+                response = send(client, built, self.runtime.monotonic)
         except UnreachableError as error:
-            self.runtime.observe(unanswered(built, self.runtime.monotonic() - started, error.message))
+            seconds = self.runtime.monotonic() - started
+            self.runtime.observe(unanswered(built, seconds, error.message, self.secrets.outside))
             raise
         self._connections.check_open(response)
-        self.runtime.observe(exchanged(built, response, self.runtime.monotonic() - started))
+        if "warning" in response.headers:
+            response.headers["warning"] = self.secrets.hidden(response.headers["warning"]).replace("…", "...")
+        self.runtime.observe(exchanged(built, response, self.runtime.monotonic() - started, self.secrets.outside))
         return response
 
     def read(self, response: httpx.Response, request: Request, limit: int) -> tuple[bytes, bool]:
         """Read at most ``limit`` bytes of a body and close; returns the bytes and whether there were more.
 
-        The body of an error that comes packed is dropped: the status says enough.
+        The body of an error that comes packed is dropped: the status says enough. What it says of the credentials
+        themselves is hidden.
         """
         deadline = self.runtime.monotonic() + self.settings.retry_deadline
-        wanted = response.is_success or is_plain(response.headers.get("content-encoding", ""))
         parts: list[bytes] = []
         count = 0
         try:
@@ -140,24 +150,29 @@ class Exchanger:
                     parts.append(chunk)
                     count += len(chunk)
                     if count > limit:
-                        return b"".join(parts)[:limit] if wanted else b"", True
+                        break
                     if self.runtime.monotonic() > deadline:
                         raise UnreachableError(f"{_doing(request, response.url)} failed: the answer came too slowly")
         finally:
             response.close()
-        return b"".join(parts) if wanted else b"", False
+        body = b"".join(parts)[:limit]
+        if not response.is_success:
+            body = self.secrets.hide(body) if is_plain(response.headers.get("content-encoding", "")) else b""
+        return body, count > limit
 
     def chunks(self, response: httpx.Response, request: Request) -> Generator[bytes]:
         """Yield the body as it comes. Raises `UnreachableError` if it is packed, or breaks off."""
+        from manifestctl.transport.sending import pieces
+
         encoding = response.headers.get("content-encoding", "")
         if response.is_success and request.method != "HEAD" and not is_plain(encoding):
+            packed = f"packed as '{self.secrets.outside(encoding, 40)}', which was not asked for"
             raise UnreachableError(
-                f"{_doing(request, response.url)} failed: the answer is packed as '{outside(encoding, 40)}', "
-                "which was not asked for",
+                f"{_doing(request, response.url)} failed: the answer is {packed}",
                 hint="A proxy may be changing what the registry sends; manifestctl needs the bytes as they are stored.",
             )
         with self._translated(request, response.url):
-            for chunk in response.iter_raw():
+            for chunk in pieces(response):
                 self.meter.received(len(chunk))
                 yield chunk
 
@@ -168,11 +183,8 @@ class Exchanger:
         try:
             yield
         except httpx.TransportError as error:
+            self.secrets.hush(error)
             raise network_failure(error, _doing(request, url), url, writing=request.writes) from error
-        except UnicodeError as error:
-            # Though it is told not to follow redirects, httpx reads where they lead.
-            doing = _doing(request, url)
-            raise UnreachableError(f"{doing} failed: the answer leads to no URL: {outside(str(error), 200)}") from error
 
 
 class RegistryClient:
@@ -241,47 +253,43 @@ class RegistryClient:
 
     def _final(self, request: Request) -> _Final:
         url = self._exchanger.located(request, self.origin, request.path)
+        moves = 0
+        try:
+            while True:
+                final = self._answered(request, url)
+                if not final.leads or moves == _MAX_REDIRECTS:
+                    return final
+                moves += 1
+                request, url = self._redirected(final)
+        except ManifestctlError as error:
+            # Who redirects a write may have heeded it all the same.
+            error.outcome_unknown |= moves > 0 and request.writes
+            raise
+
+    def _answered(self, request: Request, url: httpx.URL) -> _Final:
+        """Send a request to one place, and again if it is challenged and there is an answer to that."""
         home = self._exchanger.located(request, self.origin, "/")
-        redirects = challenges = 0
+        url = as_at_home(url, home)
+        at_home = (url.scheme, url.netloc) == (home.scheme, home.netloc)
+        if not at_home:
+            check_away(request, url, home, self._exchanger.secrets.outside)
+        challenges = 0
         while True:
-            at_home = (url.scheme, url.netloc) == (home.scheme, home.netloc)
-            if not at_home:
-                self._check_away(request, url)
             used = self.authorizer.authorization(request.repository) if at_home else None
             raw = self._exchanger.open(request, url, used)
-            final = _Final(request, raw, used, home=_netloc(home), away="" if at_home else _netloc(url))
-            if at_home and self._may_be_refusal(final):
-                self.authorizer.hear(raw.headers.get_list("www-authenticate"))
-                final = replace(final, body=self._exchanger.read(raw, request, BODY_LIMIT))
-                if challenges == _MAX_CHALLENGES or not self._renewed(final):
-                    return final
-                challenges += 1
-                continue
-            if used is not None and (raw.status_code < 400 or raw.status_code == _NOT_FOUND):
-                self.authorizer.accepted(request.repository, used)
-            if raw.status_code not in _REDIRECTS or "location" not in raw.headers or redirects == _MAX_REDIRECTS:
+            away = "" if at_home else _netloc(url)
+            final = _Final(request, raw, used, home=_netloc(home), away=away, without_aws=self.authorizer.without_aws)
+            if not at_home or not self.authorizer.may_refuse(raw.status_code):
+                if used is not None and (raw.status_code < 400 or raw.status_code == _NOT_FOUND):
+                    self.authorizer.accepted(request, used)
                 return final
-            redirects += 1
-            request, url = self._redirected(final)
-
-    def _may_be_refusal(self, final: _Final) -> bool:
-        status = final.raw.status_code
-        return status in (_UNAUTHORIZED, _FORBIDDEN) or status in self.profile.bad_token_statuses
-
-    def _renewed(self, final: _Final) -> bool:
-        request, used = final.request, final.used
-        if final.raw.status_code == _UNAUTHORIZED:
-            challenges = final.raw.headers.get_list("www-authenticate")
-            return self.authorizer.answer(request.repository, challenges, used)
-        if used is None:
-            return False
-        if final.raw.status_code in self.profile.bad_token_statuses:
-            text = final.body[0].lower() if final.body else b""
-            # A denial that names a permission or a quota is final; any other may mean that the token went bad.
-            silent = request.method == "HEAD" and not text
-            if silent or (b"denied" in text and not any(words in text for words in _FINAL)):
-                return self.authorizer.replace(request.repository, used, unsaid=_TOKEN not in text)
-        return final.raw.status_code == _FORBIDDEN and self.authorizer.narrow(request.repository, used)
+            headers = raw.headers.get_list("www-authenticate")
+            self.authorizer.hear(headers)
+            final = replace(final, body=(body := self._exchanger.read(raw, request, BODY_LIMIT)))
+            refusal = (raw.status_code, headers, body[0])
+            if challenges == _MAX_CHALLENGES or not self.authorizer.renewed(request, used, *refusal):
+                return replace(final, used=used or self.authorizer.nobody())
+            challenges += 1
 
     def _redirected(self, final: _Final) -> tuple[Request, httpx.URL]:
         request, raw = final.request, final.raw
@@ -289,18 +297,6 @@ class RegistryClient:
         if raw.status_code == _SEE_OTHER and request.method != "HEAD":
             request = replace(request, method="GET", body=None)
         return request, self._exchanger.located(request, str(raw.url), raw.headers["location"])
-
-    def _check_away(self, request: Request, url: httpx.URL) -> None:
-        from manifestctl.transport.addresses import forbidden_address
-
-        doing = f"{request.doing or request.method} failed: {_home_name(self.origin)}"
-        if url.scheme != "https" and not (url.scheme == "http" and self.origin.startswith("http:")):
-            raise UnreachableError(f"{doing} leads to {outside(str(url), 200)}, which is not https")
-        if forbidden_address(_netloc(url), _home_name(self.origin)):
-            raise DeniedError(
-                f"{doing} leads to {outside(_netloc(url), 100)}, an address inside a private network",
-                hint="Redirects from a registry into the local network are refused.",
-            )
 
 
 @dataclass(frozen=True, slots=True)
@@ -313,6 +309,12 @@ class _Final:
     body: tuple[bytes, bool] | None = None
     home: str = ""
     away: str = ""
+    without_aws: bool = False
+
+    @property
+    def leads(self) -> bool:
+        """Tell whether it sends to another URL."""
+        return self.raw.status_code in _REDIRECTS and "location" in self.raw.headers
 
     def whole(self, exchanger: Exchanger, limit: int) -> Response:
         """Read what is left and return the response."""
@@ -335,11 +337,9 @@ class _Final:
             away=outside(self.away, 300),
             request=self.request,
             registry=self.home,
+            by_token=self.used is not None and self.used.vouched,
+            without_aws=self.without_aws,
         )
-
-
-def _home_name(origin: str) -> str:
-    return origin.partition("://")[2]
 
 
 def _netloc(url: httpx.URL) -> str:

@@ -47,8 +47,8 @@ class NamedHelper:
 class CredentialFile:
     """A credential file's content. ``name`` is how messages call it; it is safe to print.
 
-    ``scoped``: a key ``host/path`` without a scheme is for that path alone, as in Podman's files; in Docker's it stands
-    for its host.
+    ``scoped``: it is a file like Podman's. There a key ``host/path`` without a scheme is for that path alone, and a
+    registry's key is its host; in Docker's such a key stands for its host, and the Hub's key is the URL of an API.
     """
 
     name: str
@@ -83,8 +83,9 @@ class CredentialFile:
 
     def helper(self, registry: str) -> NamedHelper | None:
         """Return the helper that the file names for a registry, if any. Raises `InputError`."""
-        keys = profile_for(registry).keys(registry)
-        for key in keys:
+        # Docker alone heeds ``credsStore``, in whatever file it stands.
+        usual = profile_for(registry).keys(registry)[0]
+        for key in self._names(registry):
             program = self.helpers.get(key)
             if program is None:
                 continue
@@ -92,8 +93,8 @@ class CredentialFile:
                 raise InputError(f"{self.name}: the helper for '{escape(key, 200)}' in 'credHelpers' is not a string")
             source = f"credHelpers['{escape(key, 200)}'] in {self.name}"
             # An empty name takes this host out of ``credsStore``.
-            return NamedHelper(program, keys[0], source) if program else None
-        return NamedHelper(self.store, keys[0], f"credsStore in {self.name}") if self.store else None
+            return NamedHelper(program, key if self.scoped else usual, source) if program else None
+        return NamedHelper(self.store, usual, f"credsStore in {self.name}") if self.store else None
 
     def entry(self, registry: str, repository: str) -> Credential | None:
         """Return the credential that ``auths`` holds for a repository, the most specific key first.
@@ -103,8 +104,12 @@ class CredentialFile:
         key = self._key(registry, repository)
         return None if key is None else _credential(self.auths[key], key, self.name)
 
+    def key_for(self, registry: str) -> str:
+        """Return the key in ``auths`` under which the readers of such a file look for a registry first."""
+        return self._names(registry)[0]
+
     def _key(self, registry: str, repository: str) -> str | None:
-        hosts = profile_for(registry).keys(registry)
+        hosts = self._names(registry)
         parts = repository.split("/")
         paths = ["/".join(parts[:count]) for count in range(len(parts), 0, -1)]
         for key in [f"{host}/{path}" for path in paths for host in hosts if "://" not in host]:
@@ -122,6 +127,12 @@ class CredentialFile:
     def parts_of(self, registry: str) -> tuple[str, ...]:
         """Return the keys in ``auths`` that stand for single repositories of the registry, or namespaces."""
         return tuple(key for key in self._keys_at(registry) if self.scoped and _is_scope(key))
+
+    def _names(self, registry: str) -> tuple[str, ...]:
+        """Return the keys that a registry may have, in the order in which the readers of such a file look."""
+        keys = profile_for(registry).keys(registry)
+        # Podman knows none of Docker's own names: it takes the host as it stands in references.
+        return tuple(dict.fromkeys((registry, *keys))) if self.scoped else keys
 
     def _keys_at(self, registry: str) -> list[str]:
         names = {_host(key) for key in profile_for(registry).keys(registry)}

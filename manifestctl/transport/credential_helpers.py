@@ -20,9 +20,9 @@ from typing import IO, TYPE_CHECKING, Final, Literal
 from manifestctl.errors import DeniedError, DocumentError, InputError
 from manifestctl.files import reason
 from manifestctl.model.strict_json import load
-from manifestctl.text import escape, outside
+from manifestctl.text import escape, of_program
 from manifestctl.transport.credential_files import value_of
-from manifestctl.transport.credentials import Credential
+from manifestctl.transport.credentials import Credential, MissingHelperError
 from manifestctl.values import dataclass
 
 if TYPE_CHECKING:
@@ -46,8 +46,6 @@ _NOT_FOUND = "credentials not found"
 # What helpers say that make credentials themselves: ecr-login, acr-env.
 _NOT_IMPLEMENTED = "not implemented"
 _TOKEN_USER = "<token>"  # noqa: S105 - the name that stands for one
-# A JSON web token, or another base64 of JSON.
-_TOKEN_LIKE = re.compile(r"eyJ[A-Za-z0-9+/=._-]+")
 
 _Verb = Literal["get", "store", "erase"]
 _FAILED: Final[dict[_Verb, tuple[str, str]]] = {
@@ -64,6 +62,8 @@ _FAILED: Final[dict[_Verb, tuple[str, str]]] = {
         "Repair it, or erase them with the tool that it belongs to.",
     ),
 }
+
+_MISSING_HINT = "Install it, or take it out of that file and log in again."
 
 
 class HelperSource:
@@ -88,8 +88,8 @@ class HelperSource:
 def ask(helper: NamedHelper, runtime: Runtime) -> Credential | None:
     """Run a helper once; None if it says that it has no credentials for the server.
 
-    Raises `InputError` for a name that is none, `DeniedError` for a helper that is not installed, fails, takes too
-    long, or answers with something else than a credential.
+    Raises `InputError` for a name that is none, `MissingHelperError` for a helper that is not installed, `DeniedError`
+    for one that fails, takes too long, or answers with something else than a credential.
     """
     output = _Run(helper, runtime, "get").output(helper.server)
     if output.status != 0:
@@ -102,7 +102,7 @@ def ask(helper: NamedHelper, runtime: Runtime) -> Credential | None:
 def store(helper: NamedHelper, username: str, secret: str, runtime: Runtime) -> bool:
     """Give a helper a user and a secret to keep; False if it keeps none because it makes its own.
 
-    Raises as `ask` does.
+    Raises `InputError` for a name that is none, `DeniedError` for a helper that is not installed or fails.
     """
     given = {"ServerURL": helper.server, "Username": username, "Secret": secret}
     output = _Run(helper, runtime, "store").output(json.dumps(given))
@@ -115,7 +115,7 @@ def store(helper: NamedHelper, username: str, secret: str, runtime: Runtime) -> 
 
 
 def erase(helper: NamedHelper, runtime: Runtime) -> bool:
-    """Let a helper forget its server; False if it says that it had nothing. Raises as `ask` does."""
+    """Let a helper forget its server; False if it says that it had nothing. Raises as `store` does."""
     output = _Run(helper, runtime, "erase").output(helper.server)
     if output.status == 0:
         return True
@@ -131,7 +131,7 @@ def _credential(raw: bytes, text: str, helper: NamedHelper) -> Credential | None
         # The cause is dropped: it would hold the answer, and so the secret.
         said = f"its answer is not JSON ({len(raw)} bytes)"
         # One word may be a bare secret; a sentence is a message.
-        line = _quotable(text) if " " in text else ""
+        line = of_program(text) if " " in text else ""
         raise _failed(helper, "get", f"{said}: {line}" if line else said) from None
     fields = document if isinstance(document, dict) else {}
     username, secret = value_of(fields, "Username"), value_of(fields, "Secret")
@@ -145,21 +145,13 @@ def _credential(raw: bytes, text: str, helper: NamedHelper) -> Credential | None
 
 
 def _said(output: _Output) -> str:
-    return _quotable(output.text) or _quotable(output.stderr.decode("utf-8", "replace")) or f"status {output.status}"
+    return of_program(output.text) or of_program(output.stderr.decode("utf-8", "replace")) or f"status {output.status}"
 
 
 def _shows(said: str, secret: str) -> bool:
     """Tell whether what a helper said repeats a part of a secret, wherever it is cut off."""
     parts = (said[start : start + _TELLING] for start in range(max(1, len(said) - _TELLING + 1)))
     return any(part in secret for part in parts) or any(line in said for line in secret.splitlines() if line)
-
-
-def _quotable(text: str) -> str:
-    """Return the first line of what a helper said, fit for a message; empty if it could hold a secret."""
-    line = next((line for line in text.splitlines() if line.strip()), "").strip()
-    if "{" in line or 'secret"' in text.lower():
-        return ""
-    return outside(_TOKEN_LIKE.sub("…", line), 300)
 
 
 def _failed(helper: NamedHelper, verb: _Verb, why: str) -> DeniedError:
@@ -248,7 +240,7 @@ class _Run:
         # A helper in the current directory is not what the user installed.
         found = shutil.which(program, path=self._runtime.environ.get("PATH", os.defpath))
         if found is None or not os.path.isabs(found):  # noqa: PTH117 - which() gives text
-            raise self._failed("it is not installed where PATH finds it")
+            raise self._missing()
         return found
 
     def _start(self, program: str) -> subprocess.Popen[bytes]:
@@ -266,6 +258,13 @@ class _Run:
             )
         except OSError as error:
             raise self._failed(f"it cannot be started: {reason(error)}") from error
+
+    def _missing(self) -> DeniedError:
+        absent = "not installed where PATH finds it"
+        if self._verb != "get":
+            return self._failed(f"it is {absent}")
+        named = f"{escape(self._helper.server, 200)} by {self._helper.source}"
+        return MissingHelperError(f"{PREFIX}{self._helper.program}, named for {named}, is {absent}", hint=_MISSING_HINT)
 
     def _failed(self, why: str) -> DeniedError:
         return _failed(self._helper, self._verb, why)

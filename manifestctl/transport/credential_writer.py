@@ -24,8 +24,7 @@ from manifestctl.model.strict_json import load
 from manifestctl.text import escape
 from manifestctl.transport.credential_files import FILE_LIMIT, CredentialFile
 from manifestctl.transport.credential_helpers import PREFIX, erase, store
-from manifestctl.transport.docker_config import AUTH_CONFIG, AUTH_FILE, docker_file, podman_files
-from manifestctl.transport.profiles import profile_for
+from manifestctl.transport.docker_config import AUTH_CONFIG, FilePlace, file_places, named_place, storing_place
 from manifestctl.values import dataclass
 
 if TYPE_CHECKING:
@@ -66,30 +65,24 @@ class Erased:
 
 
 class CredentialWriter:
-    """Writes one credential file, and what the helpers keep that it names.
+    """Writes one credential file, and what the helpers keep that it names."""
 
-    ``scoped``: it is a file like Podman's, in which ``host/path`` is for that path alone.
-    """
-
-    def __init__(self, path: Path, runtime: Runtime, *, scoped: bool = False) -> None:
+    def __init__(self, place: FilePlace, runtime: Runtime) -> None:
         """Keep which file; it is neither read nor made yet."""
-        self.path = path
-        self._name = escape(str(path))
+        self._place = place
+        self._name = escape(str(place.path))
         self._runtime = runtime
-        self._scoped = scoped
 
     @classmethod
     def of_system(cls, runtime: Runtime, authfile: Path | None = None) -> CredentialWriter:
-        """Return the writer of ``authfile``, or else of Docker's ``config.json``. Raises `InputError`."""
-        if authfile is not None:
-            return cls(authfile, runtime, scoped=True)
-        path = docker_file(runtime.environ)
-        if path is None:
+        """Return the writer of ``authfile``, or else of the `storing_place`. Raises `InputError`."""
+        place = named_place(authfile, runtime) if authfile is not None else storing_place(runtime)
+        if place is None:
             raise InputError(
                 "there is no place to store credentials: the user has no home directory",
                 hint="Set HOME or DOCKER_CONFIG, or pass --authfile FILE.",
             )
-        return cls(path, runtime)
+        return cls(place, runtime)
 
     def read(self) -> CredentialFile:
         """Return what the file holds; one that is not there holds nothing. Raises `InputError`."""
@@ -102,8 +95,8 @@ class CredentialWriter:
         Raises `InputError` for a file that cannot be read or written, and for a helper that stores nothing;
         `DeniedError` for a helper that fails.
         """
-        key = profile_for(registry).keys(registry)[0]
-        helper = self.read().helper(registry)
+        file = self.read()
+        key, helper = file.key_for(registry), file.helper(registry)
         if helper is None:
             auth = b64encode(f"{username}:{secret}".encode()).decode()
             mode = self._edit(lambda auths: auths.update({key: {"auth": auth}}))
@@ -140,8 +133,8 @@ class CredentialWriter:
 
         Of this file, entries for parts of the registry count. Files that cannot be understood are passed over.
         """
-        found = [self._name] if self._holds(registry, self.path, parts_alone=True) else []
-        found += [escape(str(path)) for path in self._others() if self._holds(registry, path)]
+        found = [self._name] if _holds(self._place, registry, parts_alone=True) else []
+        found += [escape(str(place.path)) for place in self._others() if _holds(place, registry)]
         variable = self._runtime.environ.get(AUTH_CONFIG, "")
         with contextlib.suppress(InputError):
             raw = variable.encode("utf-8", "surrogateescape")
@@ -160,24 +153,14 @@ class CredentialWriter:
             places += [_called(helper)] if any(erased) else []
         return None
 
-    def _others(self) -> list[Path]:
-        environ = self._runtime.environ
-        named = [Path(environ[AUTH_FILE])] if environ.get(AUTH_FILE) else []
-        paths = [path for path in (docker_file(environ), *named, *podman_files(environ)) if path is not None]
-        mine = os.path.realpath(self.path)
-        return [path for path in paths if os.path.realpath(path) != mine]
-
-    def _holds(self, registry: str, path: Path, *, parts_alone: bool = False) -> bool:
-        scoped = self._scoped if path == self.path else path != docker_file(self._runtime.environ)
-        try:
-            file = CredentialFile.parse(read_regular(path, FILE_LIMIT, _WHAT), "", scoped=scoped)
-        except InputError:
-            return False
-        return _filled(file, registry, parts_alone=parts_alone)
+    def _others(self) -> list[FilePlace]:
+        mine = os.path.realpath(self._place.path)
+        places = [place for place in file_places(self._runtime) if not place.bare]
+        return [place for place in places if os.path.realpath(place.path) != mine]
 
     def _real_path(self) -> Path:
         # A link stays, and the file that it names is written.
-        return Path(os.path.realpath(self.path))
+        return Path(os.path.realpath(self._place.path))
 
     def _raw(self, path: Path) -> bytes:
         with contextlib.suppress(FileNotFoundError, NotADirectoryError):
@@ -186,7 +169,7 @@ class CredentialWriter:
         return b""
 
     def _parsed(self, raw: bytes) -> CredentialFile:
-        return CredentialFile.parse(raw, self._name, scoped=self._scoped)
+        return CredentialFile.parse(raw, self._name, scoped=self._place.scoped)
 
     def _edit(self, change: Callable[[dict[str, Any]], object]) -> int:
         """Let ``change`` change ``auths``; returns the file's mode. Nothing is written if nothing is different."""
@@ -253,6 +236,14 @@ def _keep_access(file: IO[bytes], state: os.stat_result | None) -> None:
     with contextlib.suppress(OSError):
         os.fchown(file.fileno(), state.st_uid, state.st_gid)
     os.fchmod(file.fileno(), stat.S_IMODE(state.st_mode))
+
+
+def _holds(place: FilePlace, registry: str, *, parts_alone: bool = False) -> bool:
+    try:
+        file = CredentialFile.parse(read_regular(place.path, FILE_LIMIT, _WHAT), "", scoped=place.scoped)
+    except InputError:
+        return False
+    return _filled(file, registry, parts_alone=parts_alone)
 
 
 def _filled(file: CredentialFile, registry: str, *, parts_alone: bool = False) -> bool:

@@ -6,16 +6,20 @@ of one registry. No secret is ever in a ``repr``, an error or an event; what mes
 
 from __future__ import annotations
 
-import threading
 from base64 import b64encode
-from dataclasses import field
+from dataclasses import field, replace
+from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
-from manifestctl.errors import ManifestctlError
+from manifestctl.errors import DeniedError
+from manifestctl.events import Warned, ignore
+from manifestctl.once import Once
 from manifestctl.values import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+
+    from manifestctl.events import Observer
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +28,8 @@ class Credential:
 
     ``source`` says in words where it came from, and is all that may be printed. One of these is set: ``username`` and
     ``password``; ``identity_token``, which a token service takes as ``refresh_token``; ``registry_token``, which is
-    sent as Bearer as it is. With none of them it stands for nobody.
+    sent as Bearer as it is. With none of them it stands for nobody. ``cached``: its source kept it from an earlier run,
+    and can get another one. ``issued``: it was got from whoever issues it in this run, so it is not stale.
     """
 
     source: str
@@ -32,11 +37,22 @@ class Credential:
     password: str = field(default="", repr=False)
     identity_token: str = field(default="", repr=False)
     registry_token: str = field(default="", repr=False)
+    cached: bool = field(default=False, compare=False, repr=False)
+    issued: bool = field(default=False, compare=False, repr=False)
 
     @property
     def anonymous(self) -> bool:
         """True if there is nothing in it to show."""
         return not (self.username or self.password or self.identity_token or self.registry_token)
+
+    @property
+    def is_token(self) -> bool:
+        """True if there is no user name and password in it, but something else."""
+        return not self.username and not self.anonymous
+
+    def same(self, other: Credential) -> bool:
+        """Tell whether a registry is shown the same by both, wherever they came from."""
+        return replace(self, source="") == replace(other, source="")
 
     @property
     def basic(self) -> str:
@@ -48,11 +64,20 @@ ANONYMOUS = Credential(source="no credentials")
 """Nobody: no source has anything for the registry."""
 
 
+class MissingHelperError(DeniedError):
+    """A helper program that is configured for a registry is not installed.
+
+    Such a setting is often left over, and may name a helper for all registries that there are, so it stands in the
+    way of nothing that works without it: neither of the next source nor of reading what anybody may read.
+    """
+
+
 class CredentialSource(Protocol):
     """A place that may know a credential: a file, an environment variable, a helper program, a cloud's API.
 
     Called from several threads. An answer of None means "nothing here, ask the next"; an error means that there
-    should be something and it cannot be had: `InputError` for a file that cannot be used, `DeniedError` for the rest.
+    should be something and it cannot be had: `InputError` for a file that cannot be used, `DeniedError` for the rest,
+    after which the next is asked only if it is a `MissingHelperError`.
     """
 
     def credential(self, registry: str, repository: str) -> Credential | None:
@@ -85,19 +110,14 @@ class OneCredential:
         return None
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class _Answer:
+    """A credential, or none, the place in the chain of the source that gave it, and what was refused before it."""
+
     credential: Credential | None = None
-    # The place in the chain of the source that gave it.
     place: int = 0
     renewed: bool = False
-    error: ManifestctlError | None = None
-
-
-@dataclass(slots=True)
-class _Slot:
-    lock: threading.Lock = field(default_factory=threading.Lock)
-    answer: _Answer | None = None
+    refused: tuple[Credential, ...] = ()
 
 
 class Chain:
@@ -105,21 +125,22 @@ class Chain:
 
     However many threads ask for a (registry, repository), its sources are asked once. An error is remembered too, so
     that a helper that takes its whole ten seconds to fail does so once. A chain is a `CredentialSource` itself.
+    ``without_aws`` says that AWS would be asked here, had the user not left it out.
     """
 
-    def __init__(self, sources: Iterable[CredentialSource]) -> None:
-        """Keep the sources; none is asked yet."""
+    def __init__(
+        self, sources: Iterable[CredentialSource], observe: Observer = ignore, *, without_aws: bool = False
+    ) -> None:
+        """Keep the sources; none is asked yet. What is used in the place of a missing helper is said to ``observe``."""
         self.sources = tuple(sources)
-        self._lock = threading.Lock()
-        self._slots: dict[tuple[str, str], _Slot] = {}
+        self.without_aws = without_aws
+        self._observe = observe
+        self._answers = Once()
+        self._said = Once()
 
     def credential(self, registry: str, repository: str) -> Credential | None:
         """Return the first source's credential, or None if no source has one. Raises what a source raised."""
-        slot = self._slot(registry, repository)
-        with slot.lock:
-            if slot.answer is None:
-                slot.answer = self._ask(registry, repository, 0)
-            return _result(slot.answer)
+        return self._answers.get((registry, repository), lambda: self._ask(registry, repository)).credential
 
     def renew(self, registry: str, repository: str, rejected: Credential, *, worked: bool = False) -> Credential | None:
         """Return another credential in place of one that the registry refused, or None if there is no other.
@@ -127,42 +148,48 @@ class Chain:
         If another thread has replaced it already, that one is returned. The source that gave it is asked for a fresh
         one, then the sources behind it. With ``worked`` (the registry took it earlier in this run, so it has expired)
         its source may renew again and again; what a renewal gave and was never taken is not renewed, so that a source
-        whose every credential is refused does not stand before the next one for ever.
+        whose every credential is refused does not stand before the next one for ever. What was refused is not given
+        again by another source: it is renewed there.
         """
-        slot = self._slot(registry, repository)
-        with slot.lock:
-            if slot.answer is None:
-                slot.answer = self._ask(registry, repository, 0)
-            if slot.answer.credential == rejected:
-                slot.answer = self._replace(registry, repository, rejected, slot.answer, worked=worked)
-            return _result(slot.answer)
 
-    def _slot(self, registry: str, repository: str) -> _Slot:
-        with self._lock:
-            return self._slots.setdefault((registry, repository), _Slot())
+        def step(held: _Answer | None) -> _Answer:
+            held = held or self._ask(registry, repository)
+            if held.credential != rejected:
+                return held
+            return self._replace(registry, repository, rejected, held, worked=worked)
 
-    def _ask(self, registry: str, repository: str, first: int) -> _Answer:
+        return self._answers.change((registry, repository), step).credential
+
+    def _ask(
+        self, registry: str, repository: str, first: int = 0, missing: MissingHelperError | None = None
+    ) -> _Answer:
+        """Ask the sources from the place ``first`` on; ``missing`` is what came before them."""
         for place, source in enumerate(self.sources[first:], first):
             try:
                 credential = source.credential(registry, repository)
-            except ManifestctlError as error:
-                return _Answer(error=error)
+            except MissingHelperError as error:
+                missing = missing or error
+                continue
             if credential is not None:
+                if missing is not None:
+                    instead = Warned(f"{missing.message}; used instead: {credential.source}")
+                    self._said.get(instead, partial(self._observe, instead))
                 return _Answer(credential, place)
+        if missing is not None:
+            raise missing
         return _Answer()
 
     def _replace(self, registry: str, repository: str, rejected: Credential, old: _Answer, *, worked: bool) -> _Answer:
+        missing = None
+        refused = (*old.refused, rejected)
         if worked or not old.renewed:
             try:
                 fresh = self.sources[old.place].renew(registry, repository, rejected)
-            except ManifestctlError as error:
-                return _Answer(error=error)
-            if fresh is not None and fresh != rejected:
-                return _Answer(fresh, old.place, renewed=True)
-        return self._ask(registry, repository, old.place + 1)
-
-
-def _result(answer: _Answer) -> Credential | None:
-    if answer.error is not None:
-        raise answer.error
-    return answer.credential
+            except MissingHelperError as error:
+                fresh, missing = None, error
+            if fresh is not None and not any(fresh.same(one) for one in refused):
+                return _Answer(replace(fresh, issued=True), old.place, renewed=True, refused=refused)
+        answer = replace(self._ask(registry, repository, old.place + 1, missing), refused=refused)
+        if answer.credential is None or not any(answer.credential.same(one) for one in refused):
+            return answer
+        return self._replace(registry, repository, answer.credential, answer, worked=False)

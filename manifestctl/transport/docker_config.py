@@ -4,17 +4,19 @@ With ``--authfile FILE`` that file alone, which must be there. Otherwise, first 
 
 1. ``DOCKER_AUTH_CONFIG``: the content of a file with ``auths``. As strict as Docker: anything else in it, and it is
    passed over with a warning.
-2. Docker's ``config.json`` in ``DOCKER_CONFIG`` or ``~/.docker``.
-3. The file that ``REGISTRY_AUTH_FILE`` names.
-4. Podman's ``containers/auth.json`` in ``XDG_RUNTIME_DIR``, then in ``XDG_CONFIG_HOME`` or ``~/.config``.
-5. ``~/.dockercfg``, from before Docker 1.7.
+2. The files that somebody named: ``config.json`` in ``DOCKER_CONFIG``, then the file that ``REGISTRY_AUTH_FILE`` names.
+3. Those that nobody named: Docker's ``~/.docker/config.json``, unless ``DOCKER_CONFIG`` is set; Podman's
+   ``containers/auth.json`` in ``XDG_RUNTIME_DIR``, or ``/run/containers/UID/auth.json`` where that is not set; its
+   ``containers/auth.json`` in ``XDG_CONFIG_HOME`` or ``~/.config``; ``~/.dockercfg``, from before Docker 1.7.
 
 A file that is not there is passed over; one that cannot be read, or is not what it should be, is an error, for
-passing it over would end in an unexplained denial.
+passing it over would end in an unexplained denial. `storing_place` is the first file that is looked into.
 """
 
 from __future__ import annotations
 
+import os
+import sys
 import threading
 from functools import partial
 from pathlib import Path
@@ -27,6 +29,7 @@ from manifestctl.text import escape
 from manifestctl.transport.certs_d import home
 from manifestctl.transport.credential_files import FILE_LIMIT, CredentialFile, decode_auth
 from manifestctl.transport.credentials import Chain
+from manifestctl.values import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -38,27 +41,61 @@ if TYPE_CHECKING:
 # The variables that hold, and name, a credential file.
 AUTH_CONFIG = "DOCKER_AUTH_CONFIG"
 AUTH_FILE = "REGISTRY_AUTH_FILE"
-_CREDENTIAL_FILE = "credential file"
+
+
+@dataclass(frozen=True, slots=True)
+class FilePlace:
+    """Where a credential file may be. ``scoped`` and ``bare``: see `CredentialFile`.
+
+    ``variable`` is the one that names it; empty if none does, and it is only the usual place.
+    """
+
+    path: Path
+    scoped: bool = False
+    bare: bool = False
+    variable: str = ""
 
 
 def file_sources(runtime: Runtime, authfile: Path | None = None) -> tuple[CredentialSource, ...]:
     """Return the sources that apply, in order; nothing is read before the first of them is asked."""
     if authfile is not None:
-        return (FileSource(partial(_read, authfile, "--authfile", required=True, scoped=True), runtime),)
-    environ = runtime.environ
+        alone = named_place(authfile, runtime)
+        return (FileSource(partial(_read, alone, "--authfile", required=True), runtime),)
     reads: list[Callable[[], CredentialFile | None]] = []
-    if environ.get(AUTH_CONFIG):
+    if runtime.environ.get(AUTH_CONFIG):
         reads.append(partial(_read_variable, runtime))
-    base = home(environ)
-    docker = docker_file(environ)
-    if docker is not None:
-        reads.append(partial(_read, docker, _CREDENTIAL_FILE))
-    if environ.get(AUTH_FILE):
-        reads.append(partial(_read_auth_file, runtime))
-    reads += [partial(_read, path, _CREDENTIAL_FILE, scoped=True) for path in podman_files(environ)]
-    if base is not None:
-        reads.append(partial(_read, base / ".dockercfg", _CREDENTIAL_FILE, bare=True))
+    reads += [partial(_read_usual, place, runtime) for place in file_places(runtime)]
     return tuple(FileSource(read, runtime) for read in reads)
+
+
+def file_places(runtime: Runtime) -> tuple[FilePlace, ...]:
+    """Return where credential files may be, in the order in which they are asked: those that somebody named first."""
+    environ = runtime.environ
+    docker, base = docker_file(environ), home(environ)
+    docker_variable = "DOCKER_CONFIG" if environ.get("DOCKER_CONFIG") else ""
+    places = [FilePlace(docker, variable=docker_variable)] if docker is not None else []
+    if environ.get(AUTH_FILE):
+        places.append(named_place(Path(environ[AUTH_FILE]), runtime, AUTH_FILE))
+    places += [FilePlace(path, scoped=True) for path in podman_files(environ, runtime.uid)]
+    if base is not None:
+        places.append(FilePlace(base / ".dockercfg", bare=True))
+    return tuple(sorted(places, key=lambda place: not place.variable))
+
+
+def named_place(path: Path, runtime: Runtime, variable: str = "") -> FilePlace:
+    """Return the place of a file that is named by its path: it is like Podman's, unless it is Docker's own."""
+    docker = docker_file(runtime.environ)
+    own = docker is not None and os.path.abspath(path) == os.path.abspath(docker)  # noqa: PTH100 - drops ".." too
+    return FilePlace(path, scoped=not own, variable=variable)
+
+
+def storing_place(runtime: Runtime) -> FilePlace | None:
+    """Return the file to store credentials in: a named one, or Docker's. None if the user has no home.
+
+    It is the first that `file_sources` looks into, so that what was stored last is what is used.
+    """
+    docker = docker_file(runtime.environ)
+    return next((place for place in file_places(runtime) if place.variable or place.path == docker), None)
 
 
 def docker_file(environ: Mapping[str, str]) -> Path | None:
@@ -68,14 +105,19 @@ def docker_file(environ: Mapping[str, str]) -> Path | None:
     return directory and directory / "config.json"
 
 
-def podman_files(environ: Mapping[str, str]) -> list[Path]:
-    """Return where Podman's ``auth.json`` may be, in the order in which it looks."""
-    base, own = home(environ), environ.get("XDG_CONFIG_HOME")
-    directories = [
-        Path(environ["XDG_RUNTIME_DIR"]) if environ.get("XDG_RUNTIME_DIR") else None,
-        Path(own) if own else base and base / ".config",
-    ]
-    return [directory / "containers" / "auth.json" for directory in directories if directory is not None]
+def podman_files(environ: Mapping[str, str], uid: int | None) -> list[Path]:
+    """Return where Podman's ``auth.json`` may be, in the order in which it looks. ``uid``: see `Runtime`."""
+    base = home(environ)
+    own = Path(environ["XDG_CONFIG_HOME"]) if environ.get("XDG_CONFIG_HOME") else base and base / ".config"
+    directories = []
+    if environ.get("XDG_RUNTIME_DIR"):
+        directories.append(Path(environ["XDG_RUNTIME_DIR"], "containers"))
+    elif uid is not None and sys.platform != "darwin":
+        # There is no session in most containers, in cron's jobs and behind sudo.
+        directories.append(Path("/run/containers", str(uid)))
+    if own is not None:
+        directories.append(own / "containers")
+    return [directory / "auth.json" for directory in directories]
 
 
 class FileSource:
@@ -127,12 +169,12 @@ class FileSource:
             return self._helpers.setdefault(helper, Chain([HelperSource(helper, self._runtime)]))
 
 
-def _read(
-    path: Path, what: str, *, required: bool = False, scoped: bool = False, bare: bool = False
-) -> CredentialFile | None:
+def _read(place: FilePlace, what: str, *, required: bool = False) -> CredentialFile | None:
+    path = place.path
     if not required and not _exists(path):
         return None
-    return CredentialFile.parse(read_regular(path, FILE_LIMIT, what), escape(str(path)), scoped=scoped, bare=bare)
+    raw = read_regular(path, FILE_LIMIT, what)
+    return CredentialFile.parse(raw, escape(str(path)), scoped=place.scoped, bare=place.bare)
 
 
 def _exists(path: Path) -> bool:
@@ -146,11 +188,11 @@ def _exists(path: Path) -> bool:
     return True
 
 
-def _read_auth_file(runtime: Runtime) -> CredentialFile | None:
-    path = Path(runtime.environ[AUTH_FILE])
-    file = _read(path, AUTH_FILE, scoped=True)
-    if file is None:
-        runtime.observe(Warned(f"{AUTH_FILE} names {escape(str(path))}, which does not exist"))
+def _read_usual(place: FilePlace, runtime: Runtime) -> CredentialFile | None:
+    file = _read(place, place.variable if place.variable == AUTH_FILE else "credential file")
+    # Docker makes its directory's file when it has something to keep there.
+    if file is None and place.variable == AUTH_FILE:
+        runtime.observe(Warned(f"{AUTH_FILE} names {escape(str(place.path))}, which does not exist"))
     return file
 
 

@@ -43,6 +43,10 @@ _EXPORT_PATIENCE = 900.0
 _VERSION = re.compile(r"([0-9]{1,3})\.([0-9]{1,4})")
 
 
+class EngineFailedError(UnreachableError):
+    """The engine answered that it failed, or that it does not do what it was asked for."""
+
+
 class EngineClient:
     """One engine's API; a context manager that closes its connections. May be used by several threads.
 
@@ -53,6 +57,8 @@ class EngineClient:
         """Bind to an endpoint; nothing is sent yet."""
         import httpx
 
+        from manifestctl.transport.sending import Transport
+
         self.endpoint = endpoint
         self.version: ApiVersion = OLDEST
         self.libpod = ""
@@ -62,9 +68,7 @@ class EngineClient:
         self._timeout = httpx.Timeout(settings.read_timeout, connect=settings.connect_timeout, pool=None)
         limits = httpx.Limits(max_connections=None, max_keepalive_connections=settings.concurrency)
         self._client = httpx.Client(
-            transport=httpx.HTTPTransport(
-                verify=no_tls_context(), uds=endpoint.socket or None, limits=limits, trust_env=False
-            ),
+            transport=Transport(verify=no_tls_context(), uds=endpoint.socket or None, limits=limits),
             base_url=f"http://{endpoint.address or 'localhost'}",
             trust_env=False,
             timeout=self._timeout,
@@ -75,6 +79,12 @@ class EngineClient:
     def name(self) -> str:
         """What messages call it: ``the Docker engine at unix:///var/run/docker.sock``."""
         return f"the {self._kind}engine at {self.endpoint}"
+
+    @property
+    def next_step(self) -> str:
+        """What to do where the engine itself failed."""
+        log = "'journalctl -u podman', or with --user for a user's own" if self.libpod else "'journalctl -u docker'"
+        return f"See the engine's log ({log}); running again is safe."
 
     def negotiate(self) -> None:
         """Ask the engine who it is, and settle on a version of its API.
@@ -115,18 +125,28 @@ class EngineClient:
             raise UnreachableError(f"{doing} failed: {error.message}") from error
 
     def exists(self, path: str, doing: str) -> bool:
-        """Ask one of Podman's own questions of whether something is there."""
+        """Ask one of Podman's own questions of whether something is there.
+
+        Raises `DeniedError` and `UnreachableError`: an engine that fails has not said no.
+        """
         with self._answer(self._path(path, libpod=True), {}, doing) as response:
+            if response.status_code not in (204, 404):
+                self._refused(response, doing)
             return response.status_code == 204
 
     @contextlib.contextmanager
-    def stream(self, path: str, parameters: Mapping[str, str], doing: str) -> Iterator[Iterator[bytes]]:
-        """Ask for content that may be long, and give its bytes as they come."""
+    def stream(
+        self, path: str, parameters: Mapping[str, str], doing: str, *, libpod: bool = False
+    ) -> Iterator[Iterator[bytes]]:
+        """Ask for content that may be long, and give its bytes as they come.
+
+        Raises `NotFoundError`, `DeniedError`, `UnreachableError`, and of that `EngineFailedError` for a refusal.
+        """
         import httpx
 
         read = max(_EXPORT_PATIENCE, self._settings.read_timeout)
         patient = httpx.Timeout(read, connect=self._settings.connect_timeout, pool=None)
-        with self._answer(self._path(path), parameters, doing, timeout=patient) as response:
+        with self._answer(self._path(path, libpod=libpod), parameters, doing, timeout=patient) as response:
             if response.status_code != 200:
                 self._refused(response, doing)
             yield self._chunks(response, doing)
@@ -152,12 +172,14 @@ class EngineClient:
     def _answer(
         self, path: str, parameters: Mapping[str, str], doing: str, *, timeout: httpx.Timeout | None = None
     ) -> Iterator[httpx.Response]:
+        from manifestctl.transport.sending import send
+
         self._runtime.cancel.check()
         request = self._client.build_request("GET", path, params=dict(parameters), timeout=timeout or self._timeout)
         started = self._runtime.monotonic()
         try:
             with self._translated(doing):
-                response = self._client.send(request, stream=True, follow_redirects=False)
+                response = send(self._client, request, self._runtime.monotonic)
         except ManifestctlError as error:
             self._runtime.observe(unanswered(request, self._runtime.monotonic() - started, error.message))
             raise
@@ -168,10 +190,12 @@ class EngineClient:
             response.close()
 
     def _chunks(self, response: httpx.Response, doing: str) -> Iterator[bytes]:
+        from manifestctl.transport.sending import pieces
+
         encoding = response.headers.get("content-encoding", "")
         if not is_plain(encoding):
             raise UnreachableError(f"{doing} failed: the answer is packed as '{outside(encoding, 40)}'")
-        chunks = response.iter_raw()
+        chunks = pieces(response)
         while True:
             self._runtime.cancel.check()
             # What the caller does with a chunk is not covered: its errors are not the engine's.
@@ -201,10 +225,10 @@ class EngineClient:
             raise NotFoundError(text)
         if response.status_code in (401, 403):
             raise DeniedError(text, hint="A plugin of the engine decides who may do that; ask who runs it.")
-        hint = "See the engine's log ('journalctl -u docker'); running again is safe."
+        hint = self.next_step
         if response.status_code == 400 and "client version" in message:
             hint = f"This engine no longer speaks API {spelled(self.version)}. {INSTEAD}"
-        raise UnreachableError(text, hint=hint)
+        raise EngineFailedError(text, hint=hint)
 
     @contextlib.contextmanager
     def _translated(self, doing: str) -> Iterator[None]:
@@ -213,13 +237,14 @@ class EngineClient:
         try:
             yield
         except httpx.TimeoutException as error:
+            program = "podman" if self.libpod else "docker"
             raise UnreachableError(
-                f"{doing} failed: {self.name} did not answer in time", hint="See whether it hangs: 'docker info'."
+                f"{doing} failed: {self.name} did not answer in time", hint=f"See whether it hangs: '{program} info'."
             ) from error
         except httpx.TransportError as error:
             raise UnreachableError(
                 f"{doing} failed: {self.name} broke off: {outside(str(error), 200) or type(error).__name__}",
-                hint="See the engine's log ('journalctl -u docker'); running again is safe.",
+                hint=self.next_step,
             ) from error
 
 

@@ -28,6 +28,7 @@ from manifestctl.text import escape, outside
 from manifestctl.transport.addresses import is_loopback, join_host, split_host
 from manifestctl.transport.certs_d import home
 from manifestctl.transport.credential_files import FILE_LIMIT, value_of
+from manifestctl.transport.docker_config import docker_file
 from manifestctl.values import dataclass
 
 if TYPE_CHECKING:
@@ -40,6 +41,8 @@ INSTEAD = (
 
 START = f"Start it ('systemctl start docker', or 'systemctl --user start podman.socket'). {INSTEAD}"
 """The next step where no engine listens."""
+
+_FORMS = "Write unix:///path/to.sock, or tcp://127.0.0.1:2375 for an engine that listens on this machine's loopback."
 
 DEFAULT_SOCKET = "/var/run/docker.sock"
 _PODMAN_SOCKET = "/run/podman/podman.sock"
@@ -139,7 +142,7 @@ def _owner(endpoint: Endpoint) -> str:
 
 
 def _way_in(endpoint: Endpoint) -> str:
-    """Return the next step for who may not open a socket."""
+    """Return the next step for a user who may not open the socket."""
     root = "Run this with sudo"
     try:
         status = Path(endpoint.socket).stat()
@@ -176,9 +179,7 @@ def _parse(text: str, source: str, *, encrypted: bool = False) -> Endpoint:
         raise InputError(f"{source} is '{shown}', which has no scheme", hint=f"Write unix://{shown}.")
     if scheme in ("ssh", "npipe"):
         raise InputError(f"{source} is '{shown}': engines behind {scheme}:// cannot be spoken to", hint=INSTEAD)
-    raise InputError(
-        f"{source} is '{shown}', which is not an address of an engine", hint=f"Write unix:///path/to.sock. {INSTEAD}"
-    )
+    raise InputError(f"{source} is '{shown}', which is not an address of an engine", hint=f"{_FORMS} {INSTEAD}")
 
 
 def _socket(path: str, text: str, source: str) -> Endpoint:
@@ -200,22 +201,17 @@ def _loopback(rest: str, text: str, source: str, *, encrypted: bool) -> Endpoint
     if encrypted:
         raise InputError(f"{source} is '{shown}' over TLS, which is not spoken to engines here", hint=INSTEAD)
     if not is_loopback(host):
+        # Docker takes what has no scheme for a host, and so may anything that was misspelled.
+        read = "" if "://" in text else f" (read as tcp://{outside(join_host(host, port or _DEFAULT_PORT), 200)})"
         raise InputError(
-            f"{source} is '{shown}': an engine on another machine would be spoken to in the clear", hint=INSTEAD
+            f"{source} is '{shown}'{read}: an engine on another machine would be spoken to in the clear",
+            hint=f"{_FORMS} {INSTEAD}",
         )
     return Endpoint(address=join_host(host, port or _DEFAULT_PORT), source=source)
 
 
-def _directory(environ: Mapping[str, str]) -> Path | None:
-    if environ.get("DOCKER_CONFIG"):
-        return Path(environ["DOCKER_CONFIG"])
-    base = home(environ)
-    return base / ".docker" if base is not None else None
-
-
 def _current_context(environ: Mapping[str, str]) -> Endpoint | None:
-    directory = _directory(environ)
-    path = directory / "config.json" if directory is not None else None
+    path = docker_file(environ)
     document = _document(path) if path is not None else None
     name = value_of(document, "currentContext") if document else None
     if name is None or name in ("", _DEFAULT_CONTEXT):
@@ -228,7 +224,8 @@ def _current_context(environ: Mapping[str, str]) -> Endpoint | None:
 
 def _context(environ: Mapping[str, str], name: str, source: str) -> Endpoint:
     """Return the endpoint of a Docker context; Docker keeps each under the SHA-256 of its name."""
-    directory = _directory(environ)
+    file = docker_file(environ)
+    directory = file.parent if file is not None else None
     key = hashlib.sha256(name.encode("utf-8", "surrogateescape")).hexdigest()
     path = directory / "contexts" / "meta" / key / "meta.json" if directory is not None else None
     document = _document(path) if path is not None else None

@@ -1,29 +1,22 @@
-"""What went wrong, in one clear error: network failures and registries' error responses.
-
-OCI distribution-spec "Error Codes": ``{"errors": [{"code", "message", "detail"}]}``; bodies that are something else
-(HTML from a proxy, plain text) are normal.
-"""
+"""What went wrong, in one clear error: network failures and registries' error responses."""
 
 from __future__ import annotations
 
-import json
 import re
 import socket
 import ssl
 from typing import TYPE_CHECKING, TypeVar
 
-from manifestctl.errors import (
-    ConflictError,
-    DeniedError,
-    ManifestctlError,
-    MissingContentError,
-    NotFoundError,
-    UnreachableError,
-)
+from manifestctl.errors import DeniedError, ManifestctlError, MissingContentError, NotFoundError, UnreachableError
+from manifestctl.files import EXHAUSTED_HINT, is_exhausted, reason
 from manifestctl.model.permission import Denial
 from manifestctl.text import outside
 from manifestctl.transport.credentials import ANONYMOUS
-from manifestctl.transport.known_answers import FROM_AWS, known_error, log_in, overload, read_only, refused
+from manifestctl.transport.error_body import ErrorBody, read_errors
+from manifestctl.transport.known_answers import FROM_AWS, hint_when_limited, known_error
+from manifestctl.transport.profiles import profile_for
+from manifestctl.transport.refusals import HTML_HINT, conflict, denied_hint, is_quota, refusal
+from manifestctl.transport.way import passage
 
 if TYPE_CHECKING:
     import httpx
@@ -36,20 +29,14 @@ TRANSIENT = frozenset({408, 429, 500, 502, 503, 504, 507, 522, 523, 524})
 """Statuses that may be different a moment later."""
 _TRANSIENT_CODES = frozenset({"TOOMANYREQUESTS", "UNAVAILABLE", "BLOB_UPLOAD_INVALID"})
 _ABSENT_CODES = frozenset({"MANIFEST_BLOB_UNKNOWN", "BLOB_UNKNOWN"})
-# Those that a registry of Amazon's stands on. What another one names is no advice to follow.
-_STATED_SERVICES = frozenset({"ecr", "ecr-public", "sts", "s3", "kms"})
+# What a registry of Amazon's asks for, and the place of its layers. More than that is no advice to follow.
+_STATED_SERVICES = frozenset({"ecr", "ecr-public"})
+_STATED_ACTIONS = frozenset({"sts:GetServiceBearerToken", "s3:GetObject"})
+_DENIED_CODES = frozenset({"DENIED", "UNAUTHORIZED"})
 _UNKNOWN_CODES = frozenset({"NAME_UNKNOWN", "MANIFEST_UNKNOWN", "BLOB_UNKNOWN"})
-_DIGEST = re.compile(r"sha(?:256|384|512):[0-9a-f]{64,128}")
-# As words of a sentence; a part of a repository's name does not count.
-_IMMUTABLE = re.compile(r"(?<![\w/.-])(?:immutable|immutability)(?![\w/-])|cannot be overwritten")
-_QUOTA = re.compile(
-    r"(?<![\w/.-])quotas?(?![\w/-])|limitexceeded|(?<!rate )(?<!request )(?<!requests )limit exceeded"
-    r"|exceeded a service limit"
-)
-# A quota of requests in a time is over when the time is.
-_RATE = re.compile(r"\brate\b|\brequests\b|\bper (?:second|minute|hour|day)\b")
 _TLS_WANTED = re.compile(r"http request (?:was sent )?to (?:an )?https (?:server|port)")
 _NOT_TLS = re.compile(r"WRONG_VERSION_NUMBER|HTTP_REQUEST|RECORD_LAYER_FAILURE|PACKET_LENGTH_TOO_LONG", re.IGNORECASE)
+_BROKE_OFF_TLS = re.compile(r"SSL.*EOF")
 _CLIENT_REFUSED = re.compile(
     r"CERTIFICATE_REQUIRED|ALERT_(?:BAD_CERTIFICATE|UNKNOWN_CA|HANDSHAKE_FAILURE)|certificate required", re.IGNORECASE
 )
@@ -60,29 +47,12 @@ _NOT_VALID_NOW, _OTHER_NAME = frozenset({9, 10}), frozenset({62, 64})
 
 def registry_errors(body: bytes) -> list[tuple[str, str]]:
     """Return the (code, message) pairs of an error body, redacted and escaped; empty if it has none."""
-    return [(outside(code, 80), outside(message, 1024)) for code, message in _errors(body)]
-
-
-def _errors(body: bytes) -> list[tuple[str, str]]:
-    """Return the (code, message) pairs as they came: to look into, not to show."""
-    try:
-        errors = json.loads(body).get("errors") or []
-        pairs = [(error.get("code"), error.get("message") or error.get("detail") or "") for error in errors]
-    except (ValueError, AttributeError, TypeError, RecursionError):
-        return []
-    return [(str(code or ""), str(message)) for code, message in pairs]
+    return [(outside(error.code, 80), outside(error.message)) for error in read_errors(body)]
 
 
 def answer(response: Response) -> str:
     """Return what the registry said on one line: ``403 DENIED "requested access is denied"``."""
-    errors = registry_errors(response.body)
-    if errors:
-        said = "; ".join(dict.fromkeys(f'{code} "{message}"' if message else code for code, message in errors))
-        return f"{response.status} {said[:1100]}"
-    if _is_html(response):
-        return f"{response.status}, with an HTML page rather than a registry's answer"
-    text = response.body.decode("utf-8", "replace").strip()
-    return f'{response.status} "{outside(text, 300)}"' if text else str(response.status)
+    return ErrorBody.of(response).shown(response.status)
 
 
 def failure(
@@ -93,45 +63,44 @@ def failure(
     ``doing`` names the operation and the image: ``reading example.com/web:1``. ``writing`` says that a 5xx leaves it
     unknown whether the write took effect.
     """
-    status = response.status
-    codes = {code.upper() for code, _ in registry_errors(response.body)}
-    text = response.body.decode("utf-8", "replace")
-    # In JSON an apostrophe or a slash may be written as an escape.
-    said = "\n".join(message for _, message in _errors(response.body)) or text
-    message = f"{doing} failed: {_who(response)} said {answer(response)}{_as_whom(response)}"
-    found = _denial(said, message) or known_error(response, said, message, writing=writing)
-    text = text[:4096].lower()
+    status, said = response.status, ErrorBody.of(response)
+    message = f"{doing} failed: {_who(response)} said {said.shown(status)}{_as_whom(response)}"
+    found = _denial(response, said, message) or known_error(response, said.words, message, writing=writing)
     if found is None and writing:
-        found = _conflict(status, text, message) or _missing(codes, response.body, message)
+        found = conflict(response, said, message) or _missing(said, message)
     if found is not None:
         return found
-    if _is_transient(status, codes, text):
+    if _is_transient(status, said):
         return UnreachableError(
             message,
-            hint=overload(response) if status == 429 else "The registry is failing; running again later is safe.",
+            hint=hint_when_limited(response) if status == 429 else _FAILING_HINT,
             transient=True,
             retry_after=retry_after,
             outcome_unknown=writing and status >= 500,
         )
-    if status in (401, 403) or codes & {"DENIED", "UNAUTHORIZED"}:
-        return DeniedError(message, hint=_denied_hint(response, text))
-    if status == 404 or codes & _UNKNOWN_CODES:
-        return NotFoundError(message, repository_unknown="NAME_UNKNOWN" in codes)
-    return _other(response, text, message)
+    if status in (401, 403) or said.codes & _DENIED_CODES:
+        return DeniedError(message, hint=denied_hint(response, said))
+    if status == 404 or said.codes & _UNKNOWN_CODES:
+        return NotFoundError(message, repository_unknown="NAME_UNKNOWN" in said.codes)
+    # Who redirects a write may have heeded it all the same.
+    unknown = writing and 300 <= status < 400
+    return refusal(response, said, message) or UnreachableError(
+        message, hint=_hint(response, said), outcome_unknown=unknown
+    )
 
 
-def _denial(said: str, message: str) -> DeniedError | None:
-    denial = Denial.parse(said)
-    if denial is None or denial.service not in _STATED_SERVICES:
+def _denial(response: Response, said: ErrorBody, message: str) -> DeniedError | None:
+    # Any other registry could talk its users into giving rights away.
+    denial = Denial.parse(said.words) if profile_for(response.registry).amazon else None
+    if denial is None or not (denial.service in _STATED_SERVICES or denial.action in _STATED_ACTIONS):
         return None
     return DeniedError(message, hint=denial.hint, statement=denial.statement)
 
 
-def _missing(codes: set[str], body: bytes, message: str) -> MissingContentError | None:
-    if not codes & _ABSENT_CODES:
+def _missing(said: ErrorBody, message: str) -> MissingContentError | None:
+    if not said.codes & _ABSENT_CODES:
         return None
-    digests = frozenset(_DIGEST.findall(body.decode("utf-8", "replace").lower()))
-    return MissingContentError(message, hint=_MISSING_HINT, digests=digests)
+    return MissingContentError(message, hint=_MISSING_HINT, digests=said.digests)
 
 
 def _who(response: Response) -> str:
@@ -146,68 +115,31 @@ def _as_whom(response: Response) -> str:
     return f" (credentials: {response.credentials})" if response.credentials else ""
 
 
-def _conflict(status: int, text: str, message: str) -> ConflictError | None:
-    if status in (400, 403, 405, 409, 412) and _IMMUTABLE.search(text):
-        return ConflictError(
-            message, hint="The tag is immutable there and holds something else; publish under a new tag."
-        )
-    if status == 412:
-        return ConflictError(message, hint="Somebody else wrote the tag in between; look at what it holds now.")
-    return None
-
-
-def _is_transient(status: int, codes: set[str], text: str) -> bool:
-    if "DENIED" in codes or (_QUOTA.search(text) and not _RATE.search(text)):
+def _is_transient(status: int, said: ErrorBody) -> bool:
+    if "DENIED" in said.codes or is_quota(said):
         return False
-    return status in TRANSIENT or bool(codes & _TRANSIENT_CODES)
+    return status in TRANSIENT or bool(said.codes & _TRANSIENT_CODES)
 
 
-def _other(response: Response, text: str, message: str) -> ManifestctlError:
-    if _QUOTA.search(text):
-        return DeniedError(message, hint=_QUOTA_HINT)
-    if read_only(response) and not _is_html(response):
-        return DeniedError(message, hint=_READ_ONLY_HINT)
-    if _TLS_WANTED.search(text):
-        return UnreachableError(message, hint="The registry speaks TLS on this port; pass --tls HOST for it.")
-    if _is_html(response):
-        return UnreachableError(message, hint=_HTML_HINT)
+def _hint(response: Response, said: ErrorBody) -> str:
+    if _TLS_WANTED.search(said.low):
+        return "The registry speaks TLS on this port; pass --tls HOST for it."
+    if said.html:
+        return HTML_HINT
     if 300 <= response.status < 400:
-        return UnreachableError(message, hint="The redirect could not be followed.")
-    return UnreachableError(
-        message, hint="The registry does not accept this request; see its answer, or run again with -v."
-    )
+        return "The redirect could not be followed."
+    return "The registry does not accept this request; see its answer, or run again with -v."
 
 
-_QUOTA_HINT = "A quota or limit of the registry is reached; trying again will not help."
+_FAILING_HINT = "The registry is failing; running again later is safe."
 _MISSING_HINT = (
     "What it names is not in this repository: push that first (attestations count too); 'create --copy' brings it."
-)
-_READ_ONLY_HINT = (
-    "This registry does not accept writes: it is read-only, a mirror or a pull-through cache. Push to the registry "
-    "behind it."
 )
 # As a URL it would be redacted.
 _PROXY_USER = (
     "The proxy wants a user and a password that it knows: write them into HTTPS_PROXY before the host, as "
     "USER:PASSWORD@HOST:PORT."
 )
-_HTML_HINT = "A proxy or another web server answered; check the host and the proxy variables."
-
-
-def _is_html(response: Response) -> bool:
-    return "html" in response.headers.get("content-type", "").lower() or response.body.lstrip()[:1] == b"<"
-
-
-def _denied_hint(response: Response, text: str) -> str:
-    if _QUOTA.search(text):
-        return _QUOTA_HINT
-    if _is_html(response):
-        return _HTML_HINT
-    if response.away:
-        return (
-            "That host, not the registry, refused; it is never sent the registry's credentials. Running again is safe."
-        )
-    return log_in(response) if response.credentials in ("", ANONYMOUS.source) else refused(response)
 
 
 def network_failure(error: httpx.TransportError, doing: str, url: httpx.URL, *, writing: bool) -> UnreachableError:
@@ -216,7 +148,9 @@ def network_failure(error: httpx.TransportError, doing: str, url: httpx.URL, *, 
 
     host = outside(url.netloc.decode("ascii", "replace"), 300)
     before = isinstance(error, httpx.ConnectError | httpx.ConnectTimeout | httpx.ProxyError | httpx.UnsupportedProtocol)
-    words, hint, transient = _certificate_words(error, host) or _network_words(error, host, url.scheme)
+    words, hint, transient = (
+        _proxy_words(error, host) or _certificate_words(error, host) or _network_words(error, host, url.scheme)
+    )
     return UnreachableError(
         f"{doing} failed: {words}", hint=hint, transient=transient, outcome_unknown=writing and not before
     )
@@ -226,15 +160,40 @@ _Words = tuple[str, str, bool]
 """What happened, the next step, and whether trying again may help."""
 
 
+def _proxy_words(error: httpx.TransportError, host: str) -> _Words | None:
+    import httpx
+
+    proxy = passage(error).missed_proxy
+    if proxy is None:
+        return None
+    text = outside(str(error), 200)
+    hint = f"Check {proxy.variable}, and that the proxy is up; NO_PROXY={host} would go without it."
+    certificate = _caused_by(error, ssl.SSLCertVerificationError)
+    if certificate is not None:
+        why = f"its certificate is not trusted: {outside(certificate.verify_message, 200)}"
+        return f"the proxy {proxy} cannot be used: {why}", "If its authority is your own, pass --ca-file FILE.", False
+    if _NOT_TLS.search(text) or _BROKE_OFF_TLS.search(text):
+        what = "does not speak TLS on this port" if _NOT_TLS.search(text) else "broke off when TLS was to begin"
+        hint = f"Write http:// instead of https:// in {proxy.variable}: most proxies are spoken to in plain HTTP."
+        return f"the proxy {proxy} {what}", hint, _NOT_TLS.search(text) is None
+    why = text
+    if isinstance(error, httpx.ConnectTimeout):
+        why = "it did not accept a connection in time"
+    elif _caused_by(error, socket.gaierror) or _NO_SUCH_NAME.search(text):
+        why = "its host name is not known"
+    return f"the proxy {proxy} cannot be reached: {why}", hint, True
+
+
 def _certificate_words(error: httpx.TransportError, host: str) -> _Words | None:
     certificate = _caused_by(error, ssl.SSLCertVerificationError)
     if certificate is not None:
         words = f"the certificate of {host} is not trusted: {outside(certificate.verify_message, 200)}"
+        hint = f"If its authority is your own, pass --ca-file FILE (or put it into certs.d/{host})."
         if certificate.verify_code in _NOT_VALID_NOW:
-            return words, "The registry needs a new certificate, or this machine's clock is wrong.", False
-        if certificate.verify_code in _OTHER_NAME:
-            return words, "Use the registry's name as its certificate has it, or check who answers there.", False
-        return words, f"If its authority is your own, pass --ca-file FILE (or put it into certs.d/{host}).", False
+            hint = "The registry needs a new certificate, or this machine's clock is wrong."
+        elif certificate.verify_code in _OTHER_NAME:
+            hint = "Use the registry's name as its certificate has it, or check who answers there."
+        return words, f"{hint} {passage(error).way.advise()}".rstrip(), False
     if _CLIENT_REFUSED.search(str(error)):
         words = f"{host} did not accept this client: {outside(str(error), 200)}"
         return words, "If it asks for a client certificate, pass --client-cert and --client-key.", False
@@ -260,9 +219,6 @@ def _network_words(error: httpx.TransportError, host: str, scheme: str) -> _Word
     hint = "Running again is safe."
     if scheme == "http" and isinstance(error, httpx.RemoteProtocolError | httpx.ReadError):
         hint = f"Running again is safe. If it speaks TLS on this port, pass --tls {host}."
-    # httpx reads where a redirect leads, though it is told not to follow.
-    if text.startswith("Invalid URL in location"):
-        return f"{host} redirects to what is not a URL that can be asked", "The redirect could not be followed.", False
     wrong_request = isinstance(error, httpx.UnsupportedProtocol | httpx.LocalProtocolError)
     return f"the connection to {host} broke: {text or type(error).__name__}", hint, not wrong_request
 
@@ -270,11 +226,14 @@ def _network_words(error: httpx.TransportError, host: str, scheme: str) -> _Word
 def _connect_words(error: httpx.ConnectError, host: str, text: str) -> _Words:
     if _NOT_TLS.search(text):
         return f"{host} does not speak TLS on this port", f"If it is on plain HTTP, pass --plain-http {host}.", False
-    if "EOF" in text and "SSL" in text:
+    if _BROKE_OFF_TLS.search(text):
         hint = f"Running again is safe. If it is on plain HTTP, pass --plain-http {host}."
         return f"{host} broke off when TLS was to begin", hint, True
     if _caused_by(error, socket.gaierror) or _NO_SUCH_NAME.search(text):
         return f"the host name of {host} is not known", "Check the spelling of the registry's name, and DNS.", True
+    cause = _caused_by(error, OSError)
+    if cause is not None and is_exhausted(cause):
+        return f"no connection to {host}: {reason(cause)}", EXHAUSTED_HINT, True
     hint = "Check the host, the port, the network and the proxy variables."
     return f"no connection to {host}: {text}", hint, True
 

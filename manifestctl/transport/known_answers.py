@@ -19,13 +19,23 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from manifestctl.transport.message import Response
+    from manifestctl.transport.profiles import Profile
 
 FROM_AWS = "AWS credentials"
 """How the source of a credential begins that AWS gave for this very run."""
 
-NO_AWS_CREDENTIALS = (
+_AWS_LEFT_OUT = (
+    "AWS credentials were left out: leave out --no-aws (or MANIFESTCTL_AWS=0), or log in with 'manifestctl login "
+    "{registry}'."
+)
+_NO_AWS_CREDENTIALS = (
     "No AWS credentials were used: set AWS_PROFILE, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or let the job "
-    "assume a role, and leave out --no-aws; 'manifestctl doctor' shows what is found."
+    "assume a role; 'manifestctl doctor' shows what is found."
+)
+_PERHAPS_ABSENT = (
+    "The credentials are good, but not for this: the repository may not exist, its name may be misspelt, or the "
+    "account may lack the right to it. Some registries want a repository, or its project, to be made before the first "
+    "push."
 )
 _MANIFEST = r"invalid parameter at 'imagemanifest' failed to satisfy constraint: "
 _ABSENT = r"the repository with name '(?P<name>[^']{0,400})' does not exist in the registry with id"
@@ -35,34 +45,33 @@ _ABSENT = r"the repository with name '(?P<name>[^']{0,400})' does not exist in t
 class Known:
     """One answer: its words (an expression, without regard to case), the error it becomes, and the next step.
 
-    In the next step ``{registry}`` is where it came from. ``writing``: it is meant if something was to be written.
+    A next step that depends on more is made of the response and what was found of the words. In it ``{registry}`` is
+    where it came from. ``writing``: it is meant if something was to be written.
     """
 
     words: str
     kind: type[ManifestctlError]
-    step: str | Callable[[Response, str], str]
+    step: str | Callable[[Response, re.Match[str]], str]
     writing: bool = False
 
 
-def _bad_token(response: Response, said: str) -> str:
-    del said
+def _bad_token(response: Response, _: re.Match[str]) -> str:
     if response.credentials.startswith(FROM_AWS):
         return (
-            "A new token of AWS's was refused as well: check this machine's clock, and whose the AWS credentials are; "
-            "'manifestctl doctor' shows both."
+            "A fresh AWS token was refused too: check this machine's clock, and which identity the credentials belong "
+            "to; 'manifestctl doctor' shows both."
         )
     return (
         "This log-in is not, or no longer, valid there: a token lasts 12 hours, and one of 'aws ecr' does not open ECR "
         "Public, nor the reverse. Log in again with 'manifestctl login {registry}', or take the stale log-in away "
-        "with 'docker logout {registry}'."
+        "with 'manifestctl logout {registry}'."
     )
 
 
-def _absent_repository(response: Response, said: str) -> str:
+def _absent_repository(response: Response, found: re.Match[str]) -> str:
     """Say how to make a repository; or that its name has the registry's host in it."""
     request = response.request
-    found = re.search(_ABSENT, said, re.IGNORECASE)
-    name = (request.repository if request is not None else "") or (found["name"] if found else "")
+    name = (request.repository if request is not None else "") or found["name"]
     profile = profile_for(response.registry)
     for uri in (name, name.partition("/")[2] if profile.password_as_bearer else ""):
         host, _, _ = uri.partition("/")
@@ -75,11 +84,16 @@ def _absent_repository(response: Response, said: str) -> str:
         return "Check the name; behind this registry is Amazon's, where a repository is made before the first push."
     if profile.password_as_bearer and "/" not in name:
         return "A name in ECR Public has the registry's alias before the repository: {registry}/ALIAS/NAME."
-    wanted = request is None or request.writes
+    owner = "the alias" if profile.password_as_bearer else "the account and the region"
+    if request is not None and not request.writes:
+        # It may be read before it is to be written, for all that is known here.
+        return (
+            f"Check the spelling of the name, and {owner}; if it is yours and was never made, "
+            f"'manifestctl repo create {{registry}}/{escape(name, 300)}' makes it."
+        )
     return (
-        f"Make it with 'manifestctl repo create {{registry}}/{escape(name, 300)}'"
-        f"{', or pass --create-repository' if wanted else ''}; if it should be there, check the name, the account and "
-        "the region."
+        f"Make it with 'manifestctl repo create {{registry}}/{escape(name, 300)}', or pass --create-repository; if it "
+        f"should be there, check the spelling of the name, and {owner}."
     )
 
 
@@ -140,6 +154,14 @@ KNOWN = (
         _quota("layer size", "build the image with smaller layers"),
     ),
     Known(_ABSENT, NotFoundError, _absent_repository),
+    Known(
+        r"permission_denied: \w{1,20}_package|installation not allowed to (?:create|write) organization package",
+        DeniedError,
+        "The credentials are good, but have no right to this package: a workflow needs 'permissions: packages: write', "
+        "and its repository the role Write in the package's settings (Manage Actions access); a personal token needs "
+        "the scope write:packages.",
+    ),
+    Known(r"\(or it may not exist\)", DeniedError, _PERHAPS_ABSENT),
 )
 """Read in this order; the first whose words are found is meant."""
 
@@ -150,8 +172,9 @@ def known_error(response: Response, said: str, message: str, *, writing: bool) -
     ``said`` is what the registry said, as it came; ``message`` what the error shall say.
     """
     for known in KNOWN:
-        if (writing or not known.writing) and re.search(known.words, said, re.IGNORECASE):
-            step = known.step if isinstance(known.step, str) else known.step(response, said)
+        found = re.search(known.words, said, re.IGNORECASE) if writing or not known.writing else None
+        if found is not None:
+            step = known.step if isinstance(known.step, str) else known.step(response, found)
             hint = step.replace("{registry}", response.registry or "REGISTRY")
             if issubclass(known.kind, NotFoundError):
                 return known.kind(message, hint=hint, repository_unknown=True)
@@ -159,43 +182,53 @@ def known_error(response: Response, said: str, message: str, *, writing: bool) -
     return None
 
 
-def read_only(response: Response) -> bool:
-    """Tell whether a registry refuses to be written to at all: it takes neither uploads nor manifests."""
-    request = response.request
-    if response.status != 405 or request is None:
-        return False
-    begins = request.method == "POST" and "/blobs/uploads/" in request.path
-    return begins or (request.method == "PUT" and "/manifests/" in request.path)
-
-
-def log_in(response: Response) -> str:
-    """Return the next step for who has shown the registry no credentials."""
+def hint_without_credentials(response: Response) -> str:
+    """Return the next step when no credentials were sent."""
     if profile_for(response.registry).amazon:
-        return NO_AWS_CREDENTIALS
+        left_out = _AWS_LEFT_OUT.replace("{registry}", response.registry)
+        return left_out if response.without_aws else _NO_AWS_CREDENTIALS
+    if not response.credentials:
+        return (
+            "The registry refuses this and asks for no credentials (it sends no WWW-Authenticate header, on /v2/ "
+            "neither), so none were looked for; see whether a proxy in front of it removes that header."
+        )
+    if response.by_token:
+        return (
+            "Without credentials the registry does not show this: the repository may not exist, or its name may be "
+            "misspelt; if it is private, log in with 'manifestctl login', 'docker login' or 'podman login', or pass "
+            "--authfile."
+        )
     return (
         "No credentials were found for this registry; log in with 'manifestctl login', 'docker login' or 'podman "
         "login', or pass --authfile."
     )
 
 
-def refused(response: Response) -> str:
+def layer_action(profile: Profile) -> str:
+    """Return the permission without which a registry of Amazon's does not say whether a layer is there."""
+    return f"{'ecr-public' if profile.password_as_bearer else 'ecr'}:BatchCheckLayerAvailability"
+
+
+def hint_when_refused(response: Response) -> str:
     """Return the next step for who was refused, for reasons that the registry keeps to itself."""
     profile, request = profile_for(response.registry), response.request
+    if not profile.amazon and response.by_token:
+        return _PERHAPS_ABSENT
     if not profile.amazon:
         return "The credentials were refused or lack this permission; log in again, or use an account that has it."
     if request is not None and request.method == "HEAD" and "/blobs/" in request.path:
-        action = f"{'ecr-public' if profile.password_as_bearer else 'ecr'}:BatchCheckLayerAvailability"
         return (
-            f"To look for a layer takes {action}, which may be missing: an answer to HEAD names no permission. "
+            f"To look for a layer takes {layer_action(profile)}, which may be missing: an answer to HEAD names no "
+            "permission. "
             "'manifestctl doctor' shows whose the credentials are."
         )
     return (
         "The credentials were refused, or lack a permission that is not named; 'manifestctl doctor' shows whose they "
-        f"are. A stale log-in goes with 'docker logout {response.registry}'."
+        f"are. A stale log-in goes with 'manifestctl logout {response.registry}'."
     )
 
 
-def overload(response: Response) -> str:
+def hint_when_limited(response: Response) -> str:
     """Return the next step where the registry limits requests."""
     if response.credentials not in ("", ANONYMOUS.source):
         return "The registry limits requests; wait a little."

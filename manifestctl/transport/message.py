@@ -4,8 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import field
+from typing import TYPE_CHECKING
 
+from manifestctl.transport.credentials import ANONYMOUS
 from manifestctl.values import dataclass
+
+if TYPE_CHECKING:
+    from manifestctl.transport.credentials import Credential
 
 BODY_LIMIT = 64 * 1024
 """Bytes read of a 401, 3xx, token or error body; the rest is dropped with its connection."""
@@ -47,12 +52,37 @@ class Request:
 
 
 @dataclass(frozen=True, slots=True)
+class Authorization:
+    """The value of an Authorization header and whose it is; with an empty value nothing is sent.
+
+    ``expires`` is in seconds of the run's monotonic clock. ``fetched``: it is a token that a service gave for the
+    ``credential``, which otherwise was sent itself. ``joint``: it was asked for several repositories. ``again``: it
+    stands in the place of one that was refused.
+    """
+
+    value: str = field(repr=False)
+    source: str
+    credential: Credential | None = None
+    expires: float = float("inf")
+    fetched: bool = False
+    joint: bool = False
+    again: bool = False
+
+    @property
+    def vouched(self) -> bool:
+        """Tell whether a token service took whom it is of for who that is."""
+        return self.fetched and (self.credential is not None or self.source == ANONYMOUS.source)
+
+
+@dataclass(frozen=True, slots=True)
 class Response:
     """What came back. ``headers`` has lower-case names; ``credentials`` says which were used, never their value.
 
     ``body`` is cut at the request's limit, and ``truncated`` is true then. A ``location`` header is an absolute URL.
     ``away`` is the host that answered, if a redirect or a URL of the registry's led to another host than its own.
     ``request`` is what was asked, if it was asked of a ``registry`` (``host[:port]``) and not of its token service.
+    ``by_token``: a token was sent that a token service had given for the credentials, or to nobody in particular.
+    ``without_aws``: AWS credentials would have been looked for, had they not been left out.
     """
 
     status: int
@@ -63,6 +93,8 @@ class Response:
     away: str = ""
     request: Request | None = field(default=None, repr=False, compare=False)
     registry: str = field(default="", compare=False)
+    by_token: bool = False
+    without_aws: bool = False
 
     @property
     def ok(self) -> bool:

@@ -66,8 +66,8 @@ class Address:
     place: tuple[Any, ...]
 
     def __str__(self) -> str:
-        """Return the address alone."""
-        return str(self.place[0])
+        """Return the address alone, as hosts are written: one of IPv6 in brackets."""
+        return join_host(str(self.place[0]), None)
 
 
 @dataclass(frozen=True, slots=True)

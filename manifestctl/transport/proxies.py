@@ -7,18 +7,21 @@ The rules are those that curl and Go programs share; where the two differ, it is
 - ``localhost``, 127.0.0.0/8 and ::1 are never asked through a proxy (as in Go).
 - ``NO_PROXY`` holds entries separated by commas or blanks. ``*`` is every host. A name is that host and all below it;
   a leading ``.`` or ``*.`` makes no difference (as in curl; in Go the name itself would then be left out). An address
-  is itself, a CIDR block all that is in it. An entry with ``:port`` is for that port alone.
+  is itself, a CIDR block all that is in it. An entry with ``:port`` is for that port alone. What is none of these is
+  passed over, as it is written for another program (``192.168.*``, ``<local>``).
 """
 
 from __future__ import annotations
 
 import ipaddress
 import re
+from dataclasses import field
 from typing import TYPE_CHECKING
 
 from manifestctl.errors import InputError
-from manifestctl.text import escape
+from manifestctl.text import outside
 from manifestctl.transport.addresses import is_loopback, join_host, literal, split_host
+from manifestctl.values import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -26,15 +29,38 @@ if TYPE_CHECKING:
 _URL = re.compile(
     r"(?:(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*)://)?(?:(?P<user>[^\s/?#\\\x00-\x1f\x7f]*)@)?(?P<host>[^\s/?#@\\]+)/?"
 )
-_SCHEMES = ("http", "https")
+_PORTS = {"http": 80, "https": 443}
 _SEPARATOR = re.compile(r"[,\s]+")
+_NO_PROXY = "no_proxy"
+_MOST_NAMED = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Proxy:
+    """A proxy that the environment names. ``url`` may hold a password: it is for the HTTP library alone.
+
+    ``place`` is its ``host:port``, ``variable`` what names it.
+    """
+
+    url: str = field(repr=False)
+    place: str
+    variable: str
+
+    def __str__(self) -> str:
+        """Return which proxy that is, for people."""
+        return f"{self.place} ({self.variable})"
 
 
 def proxy_for(scheme: str, host: str, port: int, environ: Mapping[str, str]) -> str | None:
-    """Return the URL of the proxy for a host (no brackets, no port), or None if it is asked directly.
+    """Return the URL of the proxy for a host, or None if it is asked directly; see `named_proxy`."""
+    found = named_proxy(scheme, host, port, environ)
+    return found.url if found is not None else None
 
-    The URL may hold a password: it is for the HTTP library alone. Raises `InputError` that names the variable, and does
-    not show its value, if it cannot be used.
+
+def named_proxy(scheme: str, host: str, port: int, environ: Mapping[str, str]) -> Proxy | None:
+    """Return the proxy for a host (no brackets, no port), or None if it is asked directly.
+
+    Raises `InputError` that names the variable, and does not show its value, if it cannot be used.
     """
     if is_loopback(host):
         return None
@@ -42,7 +68,20 @@ def proxy_for(scheme: str, host: str, port: int, environ: Mapping[str, str]) -> 
     if not value:
         return None
     proxy = _checked(variable, value)
-    return None if _excluded(host.strip("[]").lower().removesuffix("."), port, environ) else proxy
+    name = host.strip("[]").lower().removesuffix(".")
+    _, excluded = _first(environ, _NO_PROXY)
+    return None if any(_matches(entry, name, port) for entry in _entries(excluded)) else proxy
+
+
+def passed_over(environ: Mapping[str, str]) -> str:
+    """Return in words which entries of ``NO_PROXY`` are passed over; empty if there are none."""
+    variable, value = _first(environ, _NO_PROXY)
+    unknown = [f"'{outside(entry, 100)}'" for entry in _entries(value) if not _is_understood(entry)]
+    if not unknown:
+        return ""
+    more = f" and {len(unknown) - _MOST_NAMED} more" if len(unknown) > _MOST_NAMED else ""
+    shown = f"{', '.join(unknown[:_MOST_NAMED])}{more}"
+    return f"{variable}: passed over {shown}: not a host name, an address or a CIDR block"
 
 
 def _first(environ: Mapping[str, str], *names: str) -> tuple[str, str]:
@@ -53,7 +92,7 @@ def _first(environ: Mapping[str, str], *names: str) -> tuple[str, str]:
     return "", ""
 
 
-def _checked(variable: str, value: str) -> str:
+def _checked(variable: str, value: str) -> Proxy:
     match = _URL.fullmatch(value)
     scheme = ((match and match["scheme"]) or "http").lower()
     if scheme.startswith("socks"):
@@ -63,50 +102,46 @@ def _checked(variable: str, value: str) -> str:
         )
     split = split_host(match["host"]) if match else None
     # An IPv6 address without brackets is a host, but not in a URL, where its last part could be a port.
-    if match is None or split is None or (":" in split[0] and match["host"][0] != "[") or scheme not in _SCHEMES:
+    if match is None or split is None or (":" in split[0] and match["host"][0] != "[") or scheme not in _PORTS:
         raise InputError(
             f"{variable} is not the URL of a proxy",
             hint="Write http://host:port; special characters in user and password must be percent-encoded.",
         )
     user = f"{match['user']}@" if match["user"] is not None else ""
-    return f"{scheme}://{user}{join_host(*split)}"
+    place = join_host(split[0], split[1] or _PORTS[scheme])
+    return Proxy(f"{scheme}://{user}{join_host(*split)}", place, variable)
 
 
-def _excluded(host: str, port: int, environ: Mapping[str, str]) -> bool:
-    variable, value = _first(environ, "no_proxy")
-    # All entries are read, so that a wrong one is found whichever host is asked first.
-    found = [_matches(entry, host, port, variable) for entry in _SEPARATOR.split(value) if entry]
-    return any(found)
+def _entries(value: str) -> list[str]:
+    return [entry for entry in _SEPARATOR.split(value) if entry]
 
 
-def _matches(entry: str, host: str, port: int, variable: str) -> bool:
+def _is_understood(entry: str) -> bool:
+    return entry == "*" or _block(entry) is not None or _host_of(entry) is not None
+
+
+def _matches(entry: str, host: str, port: int) -> bool:
     if entry == "*":
         return True
-    if "/" in entry and "://" not in entry:
-        return _in_block(entry, host, variable)
-    split = split_host(entry.partition("://")[2].rstrip("/") if "://" in entry else entry.lstrip("*").lstrip("."))
-    if split is None:
-        raise _bad_entry(entry, variable, "is not a host")
-    name, only_port = split[0].removesuffix("."), split[1]
-    if only_port is not None and only_port != port:
-        return False
     address = literal(host)
+    block = _block(entry)
+    if block is not None:
+        return address is not None and address in block
+    split = _host_of(entry)
+    if split is None or split[1] not in (None, port):
+        return False
+    name = split[0].removesuffix(".")
     if address is not None:
         return address == literal(name)
     return host == name or host.endswith(f".{name}")
 
 
-def _in_block(entry: str, host: str, variable: str) -> bool:
+def _block(entry: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network | None:
     try:
-        block = ipaddress.ip_network(entry, strict=False)
+        return ipaddress.ip_network(entry, strict=False) if "/" in entry else None
     except ValueError:
-        raise _bad_entry(entry, variable, "is not a block of addresses") from None
-    address = literal(host)
-    return address is not None and address in block
+        return None
 
 
-def _bad_entry(entry: str, variable: str, why: str) -> InputError:
-    return InputError(
-        f"{variable}: '{escape(entry, 100)}' {why}",
-        hint="Write host names, addresses and CIDR blocks, separated by commas.",
-    )
+def _host_of(entry: str) -> tuple[str, int | None] | None:
+    return split_host(entry.partition("://")[2].rstrip("/") if "://" in entry else entry.lstrip("*").lstrip("."))

@@ -25,8 +25,8 @@ class TransportSettings:
 
     ``plain_http``, ``tls`` and ``tls_skip_verify`` hold hosts as in references, ``host[:port]``: one with a port
     means that port alone, one without means the host on every port; where both kinds fit, the one with the port
-    decides. ``certs_dirs`` are the ``certs.d`` directories that apply. Times are in seconds; ``retries`` counts all
-    tries, the first one too.
+    decides. A registry whose API is on another host (``docker.io``) may be named by either. ``certs_dirs`` are the
+    ``certs.d`` directories that apply. Times are in seconds; ``retries`` counts all tries, the first one too.
     """
 
     plain_http: tuple[str, ...] = ()
@@ -44,7 +44,7 @@ class TransportSettings:
     concurrency: int = 16
 
     def __post_init__(self) -> None:
-        """Check what was given; hosts are brought to lower case."""
+        """Check what was given; hosts become those that are spoken to, in lower case."""
         for name, option in _HOST_OPTIONS.items():
             hosts = tuple(_host(text, option) for text in getattr(self, name))
             object.__setattr__(self, name, hosts)
@@ -82,18 +82,20 @@ class TransportSettings:
 
 def names_exactly(hosts: tuple[str, ...], host: str) -> bool:
     """Tell if the hosts that a user gave hold this one as it is written, port included."""
-    return _canonical(host) in hosts
+    split = split_host(host)
+    return split is not None and _spoken_to(*split) in hosts
 
 
 def names_without_port(hosts: tuple[str, ...], host: str) -> bool:
     """Tell if the hosts that a user gave hold this one for all its ports."""
     split = split_host(host)
-    return split is not None and join_host(split[0], None) in hosts
+    return split is not None and _spoken_to(split[0], None) in hosts
 
 
-def _canonical(host: str) -> str:
-    split = split_host(host)
-    return join_host(*split) if split else host
+def _spoken_to(name: str, port: int | None) -> str:
+    from manifestctl.transport.profiles import profile_for
+
+    return join_host(profile_for(name).host(name), port)
 
 
 def _host(text: str, option: str) -> str:
@@ -103,4 +105,4 @@ def _host(text: str, option: str) -> str:
             f"{option} '{escape(text, 200)}': that is not a host",
             hint="Write host or host:port, without a scheme and without a path.",
         )
-    return join_host(*split)
+    return _spoken_to(*split)

@@ -72,13 +72,14 @@ class TlsContexts:
         self._warned: set[str] = set()
         self._lock = threading.Lock()
 
-    def context(self, host: str, *, identity: bool = True) -> ssl.SSLContext:
+    def context(self, host: str, *, identity: bool = True, more: tuple[Path, ...] = ()) -> ssl.SSLContext:
         """Return the context for ``host[:port]``.
 
-        ``identity`` is False for a host that only a redirect led to: it is not shown our client certificate. Raises
-        `InputError`, with the option, variable or file, for certificates and keys that cannot be used.
+        ``identity`` is False for a host that is no registry of the run: it is not shown our client certificate.
+        ``more`` are files of authorities that are trusted besides the host's own. Raises `InputError`, with the option,
+        variable or file, for certificates and keys that cannot be used.
         """
-        recipe = _recipe(host, self._settings, identity=identity)
+        recipe = _recipe(host, self._settings, identity=identity, more=more)
         with self._lock:
             if not recipe.verify and host not in self._warned:
                 self._warned.add(host)
@@ -101,9 +102,25 @@ def no_tls_context() -> ssl.SSLContext:
     return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 
 
-def _recipe(host: str, settings: TransportSettings, *, identity: bool) -> _Recipe:
+def advice(host: str, leading: tuple[str, ...], settings: TransportSettings) -> str:
+    """Return what to try if the certificate of ``host[:port]`` is not trusted; empty if there is nothing special.
+
+    ``leading`` are the registries of the run by which it may have been named, if it is none of them itself.
+    """
+    found: list[str] = []
+    unread = [path for name in (host, *leading) for path in host_certificates(name, settings.certs_dirs).unread]
+    if unread:
+        places = ", ".join(escape(str(path)) for path in dict.fromkeys(unread))
+        found.append(f"You have no permission to read {places}, where its authority may be.")
+    if not settings.skips_verification(host) and any(settings.skips_verification(name) for name in leading):
+        skip = f"--tls-skip-verify {escape(host)}"
+        found.append(f"--tls-skip-verify is for the hosts it names alone; to leave this one unverified, pass {skip}.")
+    return " ".join(found)
+
+
+def _recipe(host: str, settings: TransportSettings, *, identity: bool, more: tuple[Path, ...]) -> _Recipe:
     found = host_certificates(host, settings.certs_dirs)
-    authorities = [_File(path, "certificate file") for path in found.authorities]
+    authorities = [_File(path, "certificate file") for path in dict.fromkeys((*found.authorities, *more))]
     if settings.ca_file is not None:
         authorities.append(_File(settings.ca_file, "--ca-file"))
     certificate = key = None

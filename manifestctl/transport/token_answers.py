@@ -12,6 +12,7 @@ from manifestctl.transport.retry import retry_after
 
 if TYPE_CHECKING:
     from manifestctl.runtime import Runtime
+    from manifestctl.transport.credentials import Credential
     from manifestctl.transport.message import Response
 
 REFUSED = frozenset({400, 401})
@@ -19,7 +20,16 @@ REFUSED = frozenset({400, 401})
 DENIED = REFUSED | {403}
 """These, and that of one to credentials that may not do what was asked for."""
 
+# Of services that know no identity tokens.
+_NOT_TAKEN = frozenset({404, 405})
+_FORBIDDEN = 403
 _DEFAULT_LIFETIME = 60.0
+
+
+def refuses(response: Response, credential: Credential | None) -> bool:
+    """Tell whether a service does not take the credential, so that another one may be better."""
+    unknown = credential is not None and credential.is_token and response.status in _NOT_TAKEN
+    return unknown or response.status in REFUSED
 
 
 def token(response: Response, doing: str, runtime: Runtime) -> tuple[str, float]:
@@ -57,11 +67,19 @@ def _no_token(response: Response, error: ManifestctlError) -> ManifestctlError:
     if isinstance(error, UnreachableError) and error.transient:
         return error
     if response.status in DENIED or isinstance(error, DeniedError):
-        anonymous = response.credentials == ANONYMOUS.source
-        wrong = "The user name, password or token is wrong, or has expired; log in again."
-        return DeniedError(error.message, hint=error.hint if anonymous else wrong)
+        unshown = response.credentials == ANONYMOUS.source or bool(response.away)
+        return DeniedError(error.message, hint=error.hint if unshown else _hint(response))
     # A token service that is not there says nothing about an image.
     return UnreachableError(
         error.message,
         hint="The registry sends for tokens to a place that gives none; log in with a password, or check its settings.",
     )
+
+
+def _hint(response: Response) -> str:
+    if response.status == _FORBIDDEN:
+        return (
+            "The account may lack the right to this, the repository may not exist, or its name may be misspelt; or the "
+            "user name, password or token is not good any more: log in again."
+        )
+    return "The user name, password or token is wrong, or has expired; log in again."

@@ -132,6 +132,15 @@ FORBIDDEN = [
     "127\uff0e0\uff0e0\uff0e1",
     "%31%32%37.0.0.1",
     " 127.0.0.1 ",
+    "192.0.0.192",
+    "192.0.0.9",
+    "3221225664",
+    "[::ffff:192.0.0.192]",
+    "localhost.localdomain",
+    "LocalHost6.LocalDomain6:443",
+    "localhost4",
+    "ip6-localhost",
+    "ip6-loopback.",
 ]
 
 
@@ -153,6 +162,8 @@ def test_forbidden(host: str) -> None:
         "[2002:808:808::]",
         "[::ffff:8.8.8.8]",
         "localhost.example",
+        "localdomain.example",
+        "192.0.1.1",
         "10.0.0.1.example",
         "10.0.0.256",
         "256.0.0.1",
@@ -183,6 +194,7 @@ def test_allowed(host: str) -> None:
         ("127.8.8.8", "[::1]:5000", False),
         ("10.0.0.5", "localhost:5000", True),
         ("localhost", "10.0.0.5", True),
+        ("ip6-localhost", "127.0.0.1:5000", False),
         ("169.254.169.254", "127.0.0.1", True),
     ],
 )

@@ -1,10 +1,11 @@
-"""Clients: one an origin, with its TLS, its proxy and its connections, which may be under way before there is a client."""
+"""Clients: one a registry, with its TLS, its proxy and its connections, which may be under way before there is a client."""
 
 from __future__ import annotations
 
 import contextlib
 import socket
 import ssl
+import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
@@ -23,10 +24,12 @@ from manifestctl.transport.settings import TransportSettings
 from tests.support.actions import hold, redirect, stall
 from tests.support.blob_host import BlobHost
 from tests.support.certificates import make_certificates
+from tests.support.connect_proxy import ConnectProxy
 from tests.support.fake_registry import FakeRegistry
 from tests.support.http_message import Request as Received
 from tests.support.http_message import Response as Answer
 from tests.support.http_server import HttpServer
+from tests.support.loopback import LoopbackServer, not_answering
 from tests.support.reach import reach
 from tests.support.world import World
 
@@ -67,11 +70,13 @@ def filled(registry: FakeRegistry) -> FakeRegistry:
     return registry
 
 
-# One client an origin.
+# One client for each registry, and one for hosts that are reached alike.
 
 
-def test_each_origin_has_one_client() -> None:
+def test_each_registry_has_one_client() -> None:
     made = connections()
+    for origin in ("http://a.invalid", "http://a.invalid:8080", "http://b.invalid"):
+        made.at_home(origin)
     urls = [
         "http://a.invalid/x",
         "http://a.invalid:80/y",
@@ -83,6 +88,51 @@ def test_each_origin_has_one_client() -> None:
     made.close()
     assert clients[0] is clients[1] is clients[4]
     assert len(set(map(id, clients))) == 3
+
+
+def test_hosts_to_which_registries_lead_share_what_is_the_same_for_them(
+    certificates: Certificates, tmp_path: Path
+) -> None:
+    (tmp_path / "own.invalid").mkdir()
+    (tmp_path / "own.invalid" / "ca.crt").write_bytes(certificates.authority.read_bytes())
+    proxied = World({"HTTPS_PROXY": "http://proxy.invalid:3128", "NO_PROXY": "direct.invalid,own.invalid"})
+    made = connections(proxied, certs_dirs=(tmp_path,), tls_skip_verify=("open.invalid",))
+    made.at_home("https://registry.invalid")
+    hosts = [
+        "http://a.invalid",
+        "http://b.invalid:1",
+        "https://a.invalid",
+        "https://b.invalid",
+        "https://direct.invalid",
+    ]
+    hosts += ["https://own.invalid", "https://open.invalid", "https://registry.invalid"]
+    plain, other, secure, also, *apart = (made.client(httpx.URL(host)) for host in hosts)
+    made.close()
+    assert plain is other
+    assert secure is also
+    assert len({id(client) for client in (plain, secure, *apart)}) == 6
+
+
+class Everywhere(HttpServer):
+    """A server at all addresses of this machine."""
+
+    def _listening(self) -> socket.socket:
+        return socket.create_server(("0.0.0.0", 0), backlog=256)
+
+    def answer(self, request: Received) -> Answer:
+        return Answer(200, request.headers["host"].encode())
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="all of 127.0.0.0/8 is this machine on Linux alone")
+def test_a_registry_that_leads_to_ever_new_hosts_keeps_few_connections_open(registry: FakeRegistry) -> None:
+    with Everywhere() as server, reach(registry, settings=TransportSettings(concurrency=3)) as reached:
+        for number in range(1, 25):
+            place = f"127.0.1.{number}:{server.port}"
+            registry.faults.add(redirect(f"http://{place}"))
+            assert reached.client.send(Request("GET", "/v2/web/blobs/x", WEB)).body.decode() == place
+        assert server.connections == 24
+        client = reached.connections.client(httpx.URL(server.url))
+        assert len(client._transport._pool.connections) <= 3  # type: ignore[attr-defined]
 
 
 def test_of_many_threads_one_makes_the_client() -> None:
@@ -240,20 +290,25 @@ def test_options_that_cannot_be_used_are_found_when_the_registry_is_named(tmp_pa
 # Plain HTTP and TLS taken for each other.
 
 
+PLAIN = b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n400 Bad Request"
+
+
+class Answering(LoopbackServer):
+    """Answers whatever comes first with the same bytes, and hangs up."""
+
+    def __init__(self, answer: bytes) -> None:
+        super().__init__()
+        self.answer = answer
+
+    def serve(self, connection: socket.socket, number: int) -> None:
+        connection.recv(64 * 1024)
+        connection.sendall(self.answer)
+
+
 def test_tls_spoken_to_a_registry_on_plain_http() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-
-        def refuse() -> None:
-            connection, _ = listener.accept()
-            with connection:
-                connection.recv(64 * 1024)
-                connection.sendall(b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n400 Bad Request")
-
-        thread = threading.Thread(target=refuse)
-        thread.start()
-        host = f"127.0.0.1:{listener.getsockname()[1]}"
+    with Answering(PLAIN) as server:
+        host = f"127.0.0.1:{server.port}"
         problem = failing(f"https://{host}", TransportSettings(tls=("127.0.0.1",)))
-        thread.join(PATIENCE)
     assert f"{host} does not speak TLS on this port" in problem.message
     assert f"--plain-http {host}" in problem.hint
 
@@ -330,6 +385,103 @@ def test_a_proxy_that_does_not_connect(filled: FakeRegistry, status: int, transi
     assert f"the proxy did not connect to registry.invalid: {status}" in problem.message
     assert "HTTPS_PROXY" in problem.hint
     assert problem.transient is transient
+
+
+def closed_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port: int = listener.getsockname()[1]
+        return port
+
+
+def through(proxy: str, scheme: str = "https", **settings: object) -> tuple[UnreachableError, str]:
+    """Ask a registry through a proxy that cannot be connected to; returns the error and ``place (VARIABLE)``."""
+    variable = f"{scheme.upper()}_PROXY"
+    world = World({variable: proxy})
+    with reach(f"{scheme}://registry.invalid", settings=TransportSettings(**settings), world=world) as reached:  # type: ignore[arg-type]
+        with pytest.raises(UnreachableError) as raised:
+            reached.store(WEB).read_manifest("1")
+        reached.check_quiet(raised.value, secrets=["proxy-pass-word"])
+    return raised.value, f"{proxy.rpartition('@')[2].rpartition('/')[2]} ({variable})"
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_a_proxy_whose_name_is_not_known(scheme: str) -> None:
+    problem, proxy = through("http://user:proxy-pass-word@proxy.invalid:3128", scheme)
+    assert problem.message.endswith(f": the proxy {proxy} cannot be reached: its host name is not known")
+    assert problem.hint == (
+        f"Check {scheme.upper()}_PROXY, and that the proxy is up; NO_PROXY=registry.invalid would go without it."
+    )
+    assert problem.transient
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_a_proxy_that_takes_no_connections(scheme: str) -> None:
+    problem, proxy = through(f"http://user:proxy-pass-word@127.0.0.1:{closed_port()}", scheme)
+    assert f"the proxy {proxy} cannot be reached: [Errno 111] Connection refused" in problem.message
+    assert problem.transient
+
+
+def test_a_proxy_that_does_not_answer() -> None:
+    with not_answering("127.0.0.1") as deaf:
+        place = f"127.0.0.1:{deaf.getsockname()[1]}"
+        problem, proxy = through(f"http://{place}", connect_timeout=0.02, retries=1)
+    assert f"the proxy {proxy} cannot be reached: it did not accept a connection in time" in problem.message
+
+
+@pytest.mark.parametrize(
+    ("answer", "words", "transient"),
+    [(PLAIN, "does not speak TLS on this port", False), (b"", "broke off when TLS was to begin", True)],
+)
+def test_a_proxy_that_does_not_speak_tls(answer: bytes, words: str, transient: bool) -> None:
+    with Answering(answer) as plain:
+        problem, proxy = through(f"https://127.0.0.1:{plain.port}")
+    assert f"the proxy {proxy} {words}" in problem.message
+    assert "Write http:// instead of https:// in HTTPS_PROXY" in problem.hint
+    assert problem.transient is transient
+
+
+def test_a_proxy_whose_certificate_is_not_trusted(certificates: Certificates) -> None:
+    with HttpServer(tls=certificates.server_context()) as secure:
+        problem, proxy = through(secure.url)
+    assert f"the proxy {proxy} cannot be used: its certificate is not trusted: " in problem.message
+    assert "--ca-file" in problem.hint
+    assert not problem.transient
+
+
+def test_the_authorities_of_a_registry_are_not_for_its_proxy(certificates: Certificates, tmp_path: Path) -> None:
+    (tmp_path / "registry.invalid").mkdir()
+    (tmp_path / "registry.invalid" / "ca.crt").write_bytes(certificates.authority.read_bytes())
+    with HttpServer(tls=certificates.server_context()) as secure:
+        problem, _ = through(secure.url, certs_dirs=(tmp_path,))
+    assert "its certificate is not trusted" in problem.message
+
+
+def test_what_is_wrong_behind_the_proxy_is_not_the_proxys_fault(certificates: Certificates) -> None:
+    with (
+        FakeRegistry(tls=certificates.server_context()) as registry,
+        ConnectProxy({"registry.invalid:443": ("127.0.0.1", registry.port)}) as proxy,
+    ):
+        problem = failing("https://registry.invalid", world=World({"HTTPS_PROXY": proxy.url}))
+    assert "the certificate of registry.invalid is not trusted" in problem.message
+
+
+@pytest.mark.parametrize(
+    ("excluded", "warnings"),
+    [
+        ("<local>", ["NO_PROXY: passed over '<local>': not a host name, an address or a CIDR block"]),
+        ("example.invalid", []),
+        # Who goes without the proxy anyway does not miss what was passed over.
+        ("<local>,registry.invalid", []),
+    ],
+)
+def test_entries_that_are_passed_over_are_said_once(excluded: str, warnings: list[str]) -> None:
+    world = World({"HTTP_PROXY": "http://proxy.invalid:1", "NO_PROXY": excluded})
+    made = connections(world)
+    made.begin("http://registry.invalid", 1)
+    made.at_home("http://registry.invalid")
+    made.client(httpx.URL("http://registry.invalid:5000"))
+    made.close()
+    assert [event.message for event in world.heard(Warned)] == warnings
 
 
 def test_a_proxy_variable_that_cannot_be_used_is_named() -> None:

@@ -304,6 +304,17 @@ def test_without_a_home_there_is_no_place(desk: Desk) -> None:
     assert "--authfile" in caught.value.hint
 
 
+def test_a_file_that_is_named_is_the_one(desk: Desk, tmp_path: Path) -> None:
+    desk.put({"auths": {REGISTRY: {"auth": "eDp5"}}})
+    named = tmp_path / "auth.json"
+    desk.world.environ = {**desk.world.environ, "REGISTRY_AUTH_FILE": str(named)}
+    assert desk.store().place == str(named)
+    assert desk.found() == ("ci", SECRET)
+    assert desk.writer().left_elsewhere(REGISTRY) == (str(desk.path),)
+    assert desk.writer().erase(REGISTRY).places == (str(named),)
+    assert desk.document["auths"] == {REGISTRY: {"auth": "eDp5"}}
+
+
 @pytest.mark.parametrize("variable", [True, False])
 def test_dockers_directory(desk: Desk, tmp_path: Path, variable: bool) -> None:
     if variable:
@@ -345,6 +356,46 @@ def test_a_helper_is_given_dockers_name_of_its_hub(desk: Desk) -> None:
     desk.store("docker.io")
     assert list(desk.helpers.kept()) == [HUB_KEY]
     assert desk.document["auths"] == {HUB_KEY: {}}
+
+
+@pytest.mark.parametrize(("given", "key"), [(True, "docker.io"), (False, HUB_KEY)])
+def test_dockers_hub_is_stored_under_the_key_that_the_readers_of_the_file_look_for(
+    desk: Desk, tmp_path: Path, given: bool, key: str
+) -> None:
+    path = tmp_path / "auth.json" if given else desk.path
+    # What another program left under another key is not what is found.
+    desk.put({"auths": {name: {"auth": "eDp5"} for name in (HUB_KEY, "docker.io")}}, path)
+    writer = desk.writer(path if given else None)
+    writer.store("docker.io", "ci", SECRET)
+    auths = json.loads(path.read_text())["auths"]
+    assert [name for name, entry in auths.items() if entry != {"auth": "eDp5"}] == [key]
+    assert desk.found("docker.io", path if given else None) == ("ci", SECRET)
+    writer.erase("docker.io")
+    assert json.loads(path.read_text()) == {"auths": {}}
+
+
+@pytest.mark.parametrize("by", ["--authfile", "REGISTRY_AUTH_FILE"])
+def test_dockers_own_file_stays_dockers_whoever_names_it(desk: Desk, by: str) -> None:
+    spelled = desk.path.parent / ".." / ".docker" / "config.json"
+    desk.put({})
+    if by == "REGISTRY_AUTH_FILE":
+        desk.world.environ = {**desk.world.environ, by: str(spelled)}
+    desk.writer(spelled if by == "--authfile" else None).store("docker.io", "ci", SECRET)
+    assert list(desk.document["auths"]) == [HUB_KEY]
+
+
+@posix
+def test_a_helper_that_podman_asks_is_given_podmans_name_of_the_hub(desk: Desk, tmp_path: Path) -> None:
+    desk.helpers.keeping("test")
+    path = desk.put({"credHelpers": {"docker.io": "test"}}, tmp_path / "auth.json")
+    writer = desk.writer(path)
+    writer.store("docker.io", "ci", SECRET)
+    assert list(desk.helpers.kept()) == ["docker.io"]
+    assert desk.found("docker.io", path) == ("ci", SECRET)
+    assert writer.erase("docker.io").places == (f"docker-credential-test (credHelpers['docker.io'] in {path})",)
+    assert desk.helpers.kept() == {}
+    # Nothing but that key is known of there.
+    assert set(desk.helpers.calls) == {"store docker.io", "get docker.io", "erase docker.io"}
 
 
 def test_an_empty_name_of_a_helper_means_the_file(desk: Desk) -> None:
@@ -519,6 +570,7 @@ def test_other_files_that_hold_some_are_named(desk: Desk, tmp_path: Path) -> Non
         **desk.world.environ,
         "XDG_RUNTIME_DIR": str(run),
         "XDG_CONFIG_HOME": str(own),
+        "DOCKER_CONFIG": str(desk.path.parent),
         "REGISTRY_AUTH_FILE": str(named),
         "DOCKER_AUTH_CONFIG": json.dumps({"auths": entries(REGISTRY)}),
     }

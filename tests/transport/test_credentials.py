@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import pytest
 
 from manifestctl.errors import DeniedError, InputError
-from manifestctl.transport.credentials import ANONYMOUS, Chain, Credential
+from manifestctl.events import Warned
+from manifestctl.transport.credentials import ANONYMOUS, Chain, Credential, MissingHelperError
+from tests.support.world import World
 
 REGISTRY, REPOSITORY = "registry.example", "team/web"
 
@@ -44,8 +46,8 @@ def named(name: str) -> Credential:
 
 @pytest.mark.parametrize("show", [repr, str])
 def test_no_secret_is_shown(show: object) -> None:
-    secrets = {"username": "s1", "password": "s2", "identity_token": "s3", "registry_token": "s4"}
-    shown = show(Credential("here", **secrets))  # type: ignore[operator]
+    credential = Credential("here", username="s1", password="s2", identity_token="s3", registry_token="s4")
+    shown = show(credential)  # type: ignore[operator]
     assert shown == "Credential(source='here')"
 
 
@@ -103,6 +105,58 @@ def test_an_error_is_raised_and_remembered() -> None:
         with pytest.raises(DeniedError, match="the helper failed"):
             chain.credential(REGISTRY, REPOSITORY)
     assert (len(source.calls), len(behind.calls)) == (1, 0)
+
+
+def test_who_adds_to_an_error_changes_it_for_nobody_else() -> None:
+    chain = Chain([Source([DeniedError("the helper failed")])])
+    for _ in range(2):
+        with pytest.raises(DeniedError) as caught:
+            chain.credential(REGISTRY, REPOSITORY)
+        assert caught.value.message == "the helper failed"
+        caught.value.message += "; nothing was stored"
+
+
+ABSENT = "docker-credential-x is not installed"
+
+
+def test_a_missing_helper_gives_way_to_the_next_source_which_is_said_once() -> None:
+    world = World()
+    absent = Source([MissingHelperError(ABSENT), MissingHelperError(ABSENT)])
+    chain = Chain([absent, Source(), Source([named("behind"), named("behind")])], world.runtime.observe)
+    for repository in ("a", "b", "a"):
+        assert chain.credential(REGISTRY, repository) == named("behind")
+    assert world.heard(Warned) == [Warned(f"{ABSENT}; used instead: behind")]
+
+
+def test_a_missing_helper_is_the_error_if_nobody_has_anything() -> None:
+    world = World()
+    absent = Source([MissingHelperError(ABSENT)])
+    chain = Chain([absent, Source([MissingHelperError("another")]), Source()], world.runtime.observe)
+    for _ in range(2):
+        with pytest.raises(MissingHelperError, match=ABSENT):
+            chain.credential(REGISTRY, REPOSITORY)
+    assert len(absent.calls) == 1
+    assert world.events == []
+
+
+def test_what_cannot_be_used_behind_a_missing_helper_stays_an_error() -> None:
+    chain = Chain([Source([MissingHelperError(ABSENT)]), Source([InputError("is broken")])])
+    with pytest.raises(InputError, match="is broken"):
+        chain.credential(REGISTRY, REPOSITORY)
+
+
+@pytest.mark.parametrize("behind", [named("behind"), None])
+def test_a_helper_that_is_gone_when_it_should_renew_gives_way_too(behind: Credential | None) -> None:
+    world = World()
+    source = Source([named("old")], [MissingHelperError(ABSENT)])
+    chain = Chain([source, Source([behind])], world.runtime.observe)
+    chain.credential(REGISTRY, REPOSITORY)
+    if behind is None:
+        with pytest.raises(MissingHelperError, match=ABSENT):
+            chain.renew(REGISTRY, REPOSITORY, named("old"))
+    else:
+        assert chain.renew(REGISTRY, REPOSITORY, named("old")) == behind
+        assert len(world.heard(Warned)) == 1
 
 
 def test_threads_share_one_call() -> None:
@@ -217,3 +271,30 @@ def test_chains_nest() -> None:
     outer = Chain([Source(), inner])
     assert outer.credential(REGISTRY, REPOSITORY) == named("old")
     assert outer.renew(REGISTRY, REPOSITORY, named("old")) == named("new")
+
+
+def test_what_was_refused_is_not_given_again_by_another_source() -> None:
+    # A log-in stores the token that is kept for later runs too.
+    kept = replace(named("old"), source="cache")
+    cache, behind = Source([kept], [named("fresh")]), Source([named("behind")])
+    chain = Chain([Source([named("old")]), Source([named("old")]), cache, behind])
+    chain.credential(REGISTRY, REPOSITORY)
+    assert chain.renew(REGISTRY, REPOSITORY, named("old")) == named("fresh")
+    assert cache.calls[-1] == "renew registry.example/team/web cache"
+    assert behind.calls == []
+
+
+def test_what_was_refused_earlier_is_not_given_again_either() -> None:
+    chain = Chain([Source([named("1")]), Source([named("2")]), Source([named("1")])])
+    chain.credential(REGISTRY, REPOSITORY)
+    assert chain.renew(REGISTRY, REPOSITORY, named("1")) == named("2")
+    assert chain.renew(REGISTRY, REPOSITORY, named("2")) is None
+
+
+def test_a_renewal_is_new() -> None:
+    chain = Chain([Source([named("old")], [named("new")])])
+    first = chain.credential(REGISTRY, REPOSITORY)
+    assert first is not None
+    renewed = chain.renew(REGISTRY, REPOSITORY, first)
+    assert renewed is not None
+    assert (first.issued, renewed.issued) == (False, True)

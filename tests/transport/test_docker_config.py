@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 import threading
 from base64 import b64encode
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +17,7 @@ import pytest
 from manifestctl.errors import InputError
 from manifestctl.transport.credential_files import CredentialFile, NamedHelper, decode_auth
 from manifestctl.transport.credentials import Chain, Credential
-from manifestctl.transport.docker_config import FileSource, file_sources
+from manifestctl.transport.docker_config import FileSource, file_places, file_sources, podman_files
 from tests.transport.runtimes import World
 
 if TYPE_CHECKING:
@@ -155,7 +157,10 @@ MATCHES: list[tuple[list[str], str, str, bool, str | None]] = [
     (["registry.example/x", "registry.example/a"], REGISTRY, "a", False, "registry.example/a"),
     # Docker Hub has a key of its own.
     ([HUB_KEY], "docker.io", "library/web", False, HUB_KEY),
-    (["docker.io", HUB_KEY], "docker.io", "library/web", True, HUB_KEY),
+    (["docker.io", HUB_KEY], "docker.io", "library/web", False, HUB_KEY),
+    # Podman looks for the host as it stands in references, and writes it so.
+    ([HUB_KEY, "docker.io"], "docker.io", "library/web", True, "docker.io"),
+    ([HUB_KEY], "docker.io", "library/web", True, HUB_KEY),
     (["docker.io"], "docker.io", "library/web", True, "docker.io"),
     (["docker.io/library", HUB_KEY], "docker.io", "library/web", True, "docker.io/library"),
     (["https://index.docker.io/v2/"], "docker.io", "library/web", False, "https://index.docker.io/v2/"),
@@ -203,6 +208,36 @@ HELPERS: list[tuple[dict[str, Any], str, NamedHelper | None]] = [
 @pytest.mark.parametrize(("document", "registry", "expected"), HELPERS)
 def test_named_helpers(document: dict[str, Any], registry: str, expected: NamedHelper | None) -> None:
     assert CredentialFile.parse(json.dumps(document).encode(), "F").helper(registry) == expected
+
+
+HUB_SERVERS = [
+    # Key in credHelpers, or none for credsStore; whether the file is like Podman's; what the helper is asked for.
+    ("docker.io", True, "docker.io"),
+    (HUB_KEY, True, HUB_KEY),
+    ("index.docker.io", True, "index.docker.io"),
+    ("docker.io", False, HUB_KEY),
+    (HUB_KEY, False, HUB_KEY),
+    # Only Docker heeds it.
+    (None, True, HUB_KEY),
+    (None, False, HUB_KEY),
+]
+
+
+@pytest.mark.parametrize(("key", "scoped", "server"), HUB_SERVERS)
+def test_what_a_helper_is_asked_for_at_dockers_hub(key: str | None, scoped: bool, server: str) -> None:
+    document = {"credHelpers": {key: "x"}} if key else {"credsStore": "x"}
+    helper = CredentialFile.parse(json.dumps(document).encode(), "F", scoped=scoped).helper("docker.io")
+    assert helper is not None
+    assert (helper.program, helper.server) == ("x", server)
+
+
+def test_podmans_key_of_a_helper_goes_first_in_its_files() -> None:
+    document = json.dumps({"credHelpers": {HUB_KEY: "docker", "docker.io": "podman"}}).encode()
+    found = [CredentialFile.parse(document, "F", scoped=scoped).helper("docker.io") for scoped in (True, False)]
+    assert [(helper.program, helper.server) for helper in found if helper] == [
+        ("podman", "docker.io"),
+        ("docker", HUB_KEY),
+    ]
 
 
 def test_a_helper_that_is_no_string() -> None:
@@ -362,6 +397,77 @@ def test_places_below_home(tmp_path: Path, path: str, user: str) -> None:
     assert credential is not None
     assert credential.username == user
     assert credential.source == f"auths['{REGISTRY}'] in {tmp_path / path}"
+
+
+# Named and unnamed files.
+
+
+def user_found(root: Path, environ: dict[str, str], **files: str) -> str | None:
+    """Return whose credential is found, if each file holds that of the user who is called like its key."""
+    for name, path in files.items():
+        write(root / path, auths(**{REGISTRY: name}))
+    credential = found(World({"HOME": str(root)} | environ))
+    return credential.username if credential else None
+
+
+UNNAMED = {"docker": ".docker/config.json", "podman": ".config/containers/auth.json"}
+
+
+@pytest.mark.parametrize(
+    ("variables", "first", "second"),
+    [
+        ((), "docker", "podman"),
+        (("REGISTRY_AUTH_FILE",), "auth_file", "docker"),
+        (("DOCKER_CONFIG",), "docker_config", "podman"),
+        (("DOCKER_CONFIG", "REGISTRY_AUTH_FILE"), "docker_config", "auth_file"),
+    ],
+)
+def test_a_file_that_somebody_named_goes_before_one_that_nobody_named(
+    tmp_path: Path, variables: tuple[str, ...], first: str, second: str
+) -> None:
+    values = {"REGISTRY_AUTH_FILE": f"{tmp_path}/own.json", "DOCKER_CONFIG": f"{tmp_path}/own"}
+    named = {"auth_file": "own.json", "docker_config": "own/config.json"}
+    environ = {name: values[name] for name in variables}
+    places = UNNAMED | named
+    assert user_found(tmp_path, environ, **places) == first
+    (tmp_path / places[first]).write_text("{}")
+    assert user_found(tmp_path, environ) == second
+
+
+def test_what_is_left_over_in_dockers_file_does_not_hide_the_file_that_was_named(tmp_path: Path) -> None:
+    write(tmp_path / ".docker/config.json", {"credsStore": "desktop.exe"})
+    assert user_found(tmp_path, {"REGISTRY_AUTH_FILE": f"{tmp_path}/own.json"}, mine="own.json") == "mine"
+
+
+# Where Podman keeps its log-ins.
+
+
+@pytest.mark.parametrize(
+    ("environ", "uid", "expected"),
+    [
+        ({"XDG_RUNTIME_DIR": "/run/user/7", "HOME": "/h"}, 7, ["/run/user/7/containers", "/h/.config/containers"]),
+        ({"HOME": "/root"}, 0, ["/run/containers/0", "/root/.config/containers"]),
+        ({"XDG_RUNTIME_DIR": "", "HOME": "/h"}, 1000, ["/run/containers/1000", "/h/.config/containers"]),
+        ({"XDG_CONFIG_HOME": "/c"}, 1, ["/run/containers/1", "/c/containers"]),
+        ({}, 1, ["/run/containers/1"]),
+        ({"HOME": "/h"}, None, ["/h/.config/containers"]),
+        ({}, None, []),
+    ],
+)
+def test_podmans_files(environ: dict[str, str], uid: int | None, expected: list[str]) -> None:
+    if sys.platform == "darwin":
+        expected = [path for path in expected if not path.startswith("/run/containers")]
+    assert podman_files(environ, uid) == [Path(path) / "auth.json" for path in expected]
+
+
+def test_the_users_number_is_the_runtimes() -> None:
+    runtime = replace(World({"DOCKER_CONFIG": "/d", "HOME": "/h"}).runtime, uid=4711)
+    assert [str(place.path) for place in file_places(runtime)] == [
+        "/d/config.json",
+        *(["/run/containers/4711/auth.json"] if sys.platform != "darwin" else []),
+        "/h/.config/containers/auth.json",
+        "/h/.dockercfg",
+    ]
 
 
 def test_without_home_there_are_no_files() -> None:

@@ -1,12 +1,18 @@
 from __future__ import annotations
 
+import contextlib
+import os
+import resource
 import socket
+import sys
+import threading
 from typing import TYPE_CHECKING
 
 import httpx
 import pytest
 
 from manifestctl.transport.early import EarlySockets, adopt
+from tests.support.loopback import not_answering
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -73,21 +79,93 @@ def test_closing_closes_what_nobody_took(listener: socket.socket) -> None:
 
 @pytest.fixture
 def deaf() -> Iterator[socket.socket]:
-    """A server whose queue is full, so that further connections are not answered."""
-    with socket.create_server(("127.0.0.1", 0), backlog=0) as server:
-        fillers = [socket.socket() for _ in range(4)]
-        for filler in fillers:
-            filler.setblocking(False)
-            filler.connect_ex(server.getsockname())
+    with not_answering("127.0.0.1") as server:
         yield server
-        for filler in fillers:
-            filler.close()
 
 
 def test_a_host_that_does_not_answer_is_waited_for_once(deaf: socket.socket) -> None:
-    early = EarlySockets("127.0.0.1", port_of(deaf), 1)
-    with pytest.raises(TimeoutError):
-        early.take(0.02)
+    early = EarlySockets("127.0.0.1", port_of(deaf), 3)
+    assert early.take(0.02) is None
+    # Nothing is left for which another request could wait.
+    assert early._sockets == []
+    assert early.take(60) is None
+
+
+def test_a_name_that_is_looked_up_for_long_is_not_waited_for(
+    listener: socket.socket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked_up, found = threading.Event(), socket.getaddrinfo("127.0.0.1", port_of(listener), type=socket.SOCK_STREAM)
+
+    def slow(*_: object, **__: object) -> object:
+        looked_up.wait(5)
+        return found
+
+    monkeypatch.setattr(socket, "getaddrinfo", slow)
+    early = EarlySockets("registry.invalid", port_of(listener), 2)
+    assert early.take(0.02) is None
+    looked_up.set()
+    early._thread.join(5)
+    # What comes too late is closed.
+    assert early._sockets == []
+
+
+BROADCAST = "127.255.255.255"
+linux = pytest.mark.skipif(sys.platform != "linux", reason="all of 127.0.0.0/8 is this machine on Linux alone")
+
+
+@linux
+def test_an_address_without_a_way_is_left_to_the_ordinary_way() -> None:
+    early = EarlySockets(BROADCAST, 5000, 2)
+    assert early.take(5) is None
+    assert early._sockets == []
+
+
+@linux
+def test_what_stands_in_the_way_is_said_by_the_ordinary_way() -> None:
+    early = EarlySockets(BROADCAST, 5000, 2)
+    with httpx.Client(trust_env=False) as client:
+        adopt(client, early)
+        with pytest.raises(httpx.ConnectError, match="unreachable"):
+            client.get(f"http://{BROADCAST}:5000/")
+
+
+@linux
+def test_the_second_address_is_tried_if_the_first_does_not_answer(
+    registry: FakeRegistry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with not_answering("127.0.0.2", registry.port):
+        places = [("127.0.0.2", registry.port), ("127.0.0.1", registry.port)]
+        answer = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", place) for place in places]
+        monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: answer)
+        early = EarlySockets("registry.invalid", registry.port, 1)
+        with httpx.Client(trust_env=False, timeout=httpx.Timeout(5, connect=0.1)) as client:
+            adopt(client, early)
+            assert client.get(f"http://registry.invalid:{registry.port}/v2/").status_code == 200
+
+
+@contextlib.contextmanager
+def descriptors_taken(count: int) -> Iterator[None]:
+    """Let descriptors that are opened have at least this number."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, min(count + 512, hard)), hard))
+    taken = [os.open(os.devnull, os.O_RDONLY)]
+    try:
+        while taken[-1] < count:
+            taken.append(os.dup(taken[0]))
+        yield
+    finally:
+        for descriptor in taken:
+            os.close(descriptor)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+def test_a_process_may_have_many_files_open(listener: socket.socket) -> None:
+    with descriptors_taken(1100):
+        early = EarlySockets("127.0.0.1", port_of(listener), 1)
+        taken = early.take(5)
+        assert taken is not None
+        assert taken.fileno() > 1024
+        taken.close()
 
 
 def test_a_client_says_that_the_host_does_not_answer(deaf: socket.socket) -> None:

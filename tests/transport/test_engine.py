@@ -19,7 +19,7 @@ from manifestctl.errors import (
     UnreachableError,
 )
 from manifestctl.events import Exchanged, Warned
-from manifestctl.transport.engine import NEWEST, OLDEST, EngineClient, connect, spelled
+from manifestctl.transport.engine import NEWEST, OLDEST, EngineClient, EngineFailedError, connect, spelled
 from manifestctl.transport.engine_socket import Endpoint, NotListeningError
 from manifestctl.transport.settings import TransportSettings
 from tests.support import actions, images
@@ -192,6 +192,17 @@ class TestFinding:
             assert "did not answer in time" in caught.value.message
             assert "docker info" in caught.value.hint
 
+    def test_what_podman_would_say_is_in_podmans_log(self) -> None:
+        with FakeEngine("podman", "1.41") as engine, connected(engine, settings=IMPATIENT) as client:
+            engine.faults.add(actions.status(500, b'{"message":"broken"}'))
+            with pytest.raises(EngineFailedError, match="said 500") as caught:
+                client.json("images/json", {}, "listing")
+            assert "'journalctl -u podman', or with --user" in caught.value.hint
+            engine.faults.add(actions.stall())
+            with pytest.raises(UnreachableError, match="did not answer in time") as unanswered:
+                client.json("images/json", {}, "listing")
+            assert "podman info" in unanswered.value.hint
+
     def test_something_that_speaks_no_http(self) -> None:
         with FakeEngine() as engine, silent_server(engine.path.with_name("grpc.sock")) as path:
             world = World({"DOCKER_HOST": f"unix://{path}"})
@@ -280,12 +291,22 @@ class TestAnswers:
         assert (event.url, event.status) == ("http://localhost/v1.51/images/json", 0)
         assert "broke off" in event.detail
 
-    @pytest.mark.parametrize(("status", "there"), [(204, True), (404, False), (500, False), (200, False)])
+    @pytest.mark.parametrize(("status", "there"), [(204, True), (404, False)])
     def test_whether_something_is_there(self, status: int, there: bool) -> None:
         with FakeEngine("podman", "1.41") as engine, connected(engine) as client:
             engine.faults.add(actions.respond(lambda: Response(status)))
             assert client.exists("manifests/x/exists", DOING) is there
             assert engine.asked()[-1] == "/v4.3.1/libpod/manifests/x/exists"
+
+    @pytest.mark.parametrize(
+        ("status", "kind"), [(500, UnreachableError), (200, UnreachableError), (403, DeniedError), (401, DeniedError)]
+    )
+    def test_an_engine_that_fails_has_not_said_no(self, status: int, kind: type[ManifestctlError]) -> None:
+        with FakeEngine("podman", "1.41") as engine, connected(engine) as client:
+            engine.faults.add(actions.status(status, b'{"message":"database is locked"}'))
+            with pytest.raises(kind) as caught:
+                client.exists("manifests/x/exists", DOING)
+        assert caught.value.message == f'{DOING} failed: {client.name} said {status} "database is locked"'
 
     def test_the_wire_log(self) -> None:
         world = World()

@@ -76,7 +76,11 @@ def test_an_address(variable: str, text: str, expected: str) -> None:
         ("npipe:////./pipe/docker_engine", "engines behind npipe:// cannot", INSTEAD),
         ("tcp://192.0.2.7:2375", "an engine on another machine would be spoken to in the clear", INSTEAD),
         ("tcp://engine.example.com", "an engine on another machine", INSTEAD),
-        ("10.0.0.1:2375", "an engine on another machine", INSTEAD),
+        ("tcp://192.0.2.7:2375", "an engine on another machine", "Write unix:///path/to.sock, or tcp://127.0.0.1:2375"),
+        ("10.0.0.1:2375", "(read as tcp://10.0.0.1:2375): an engine on another machine", INSTEAD),
+        ("foo", "is 'foo' (read as tcp://foo:2375): an engine on another machine", "Write unix:///path/to.sock, or"),
+        ("docker.sock", "(read as tcp://docker.sock:2375)", "Write unix:///path/to.sock, or tcp://127.0.0.1:2375"),
+        ("fd://", "is not an address of an engine", "tcp://127.0.0.1:2375"),
         ("https://127.0.0.1:2376", "is not an address of an engine", INSTEAD),
         ("fd://", "is not an address of an engine", INSTEAD),
         ("tcp://", "names no host", "tcp://127.0.0.1:2375"),
@@ -85,12 +89,13 @@ def test_an_address(variable: str, text: str, expected: str) -> None:
         ("/run/docker.sock", "has no scheme", "Write unix:///run/docker.sock."),
         ("unix://docker.sock", "names no socket", "unix:///path/to.sock"),
         ("unix:///run/a\0b", r"names no socket", "unix:///path/to.sock"),
-        ("ssh://a\n::error::b", r"a\\n::error::b", INSTEAD),
+        ("ssh://a\n::error::b", r"a\n::error::b", INSTEAD),
     ],
 )
 def test_an_address_that_cannot_be_used(variable: str, text: str, message: str, hint: str) -> None:
-    with pytest.raises(InputError, match=message.replace("(", r"\(")) as caught:
+    with pytest.raises(InputError) as caught:
         endpoints({variable: text})
+    assert message in caught.value.message
     assert variable in caught.value.message
     assert hint in caught.value.hint
     assert "\n" not in caught.value.message

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import socket
 import ssl
@@ -42,6 +43,11 @@ def plain(status: int, body: bytes = b"", kind: str = "text/plain", **fields: An
     return Response(status, {"content-type": kind}, body, **fields)
 
 
+def detailed(detail: object, message: str = "no") -> Response:
+    body = json.dumps({"errors": [{"code": "A", "message": message, "detail": detail}]}).encode()
+    return Response(400, {"content-type": "application/json"}, body)
+
+
 @pytest.mark.parametrize(
     ("body", "pairs"),
     [
@@ -65,6 +71,8 @@ def plain(status: int, body: bytes = b"", kind: str = "text/plain", **fields: An
         (b'{"errors": [{"code": 7, "message": ["x"]}]}', [("7", "['x']")]),
         (b'{"errors": [{"code": "DENIED", "message": "no"}]}', [("DENIED", "no")]),
         (b'{"errors": [{"code": "X", "message": "", "detail": "why"}]}', [("X", "why")]),
+        (b'{"errors": [{"code": "X", "detail": {"reason": "why"}}]}', [("X", '{"reason": "why"}')]),
+        (b'{"errors": [{"code": "X", "message": "no", "detail": "why"}]}', [("X", "no")]),
         (b'{"errors": [{"code": "A\\n::b", "message": "x\\u001b[2J"}]}', [("A\\n::b", "x\\x1b[2J")]),
         (b'{"errors": [{"code": "A", "message": "1"}, {"code": "B"}]}', [("A", "1"), ("B", "")]),
     ],
@@ -78,7 +86,19 @@ def test_error_bodies_are_read_as_far_as_they_go(body: bytes, pairs: list[tuple[
     [
         (said(403, ("DENIED", "requested access is denied")), '403 DENIED "requested access is denied"'),
         (said(400, ("A", "x"), ("A", "x"), ("B", "")), '400 A "x"; B'),
+        (detailed("http: request body too large"), '400 A "no" (http: request body too large)'),
+        (detailed(4194304), '400 A "no" (4194304)'),
+        (detailed("no"), '400 A "no"'),
+        (detailed("\n::error::x?sig=secret"), '400 A "no" (\\n::error::x?…)'),
+        (detailed("x" * 400), f'400 A "no" ({"x" * 300}…)'),
+        (detailed({"name": "web"}), '400 A "no"'),
+        (detailed(True), '400 A "no"'),
+        (detailed([]), '400 A "no"'),
+        (detailed({"digest": DIGEST}), f'400 A "no" ({DIGEST})'),
+        (detailed([{"blob": {"digest": OTHER}}, DIGEST, DIGEST]), f'400 A "no" ({OTHER}, {DIGEST})'),
+        (detailed([DIGEST, OTHER], f"not {DIGEST}"), f'400 A "not {DIGEST}" ({OTHER})'),
         (plain(404, b"404 page not found\n"), '404 "404 page not found"'),
+        (plain(403, b'{"message": "403 Forbidden"}', "application/json"), '403 "{"message": "403 Forbidden"}"'),
         (plain(500), "500"),
         (plain(500, b" \n "), "500"),
         (plain(200, PROXY_PAGE, "text/html"), "200, with an HTML page rather than a registry's answer"),
@@ -134,7 +154,7 @@ ECR_DENIED = "User: arn:aws:iam::1:user/x is not authorized to perform: ecr-publ
         (said(400, ("TAG_INVALID", ECR_IMMUTABLE)), True, of(ConflictError)),
         (plain(412, b"Failed to process request due to 'web:1' configured as immutable."), True, of(ConflictError)),
         (said(403, ("DENIED", "Tag immutability is enabled")), True, of(ConflictError)),
-        (plain(412, b"precondition"), True, of(ConflictError)),
+        (plain(412, b"precondition"), True, of(DeniedError)),
         (said(400, ("TAG_INVALID", "manifest tag did not match URI")), True, of(UnreachableError, transient=False)),
         (said(403, ("DENIED", "access to team/immutable-infra is denied")), True, of(DeniedError)),
         (said(404, ("NAME_UNKNOWN", "no repository immutable")), False, of(NotFoundError)),
@@ -195,9 +215,14 @@ def test_each_answer_has_its_error(
 @pytest.mark.parametrize(
     ("response", "hint"),
     [
-        (plain(401), "No credentials were found for this registry; log in with 'manifestctl login'"),
-        (plain(401, credentials=ANONYMOUS.source), "No credentials were found"),
+        (plain(401), "asks for no credentials (it sends no WWW-Authenticate header, on /v2/ neither)"),
+        (
+            plain(401, credentials=ANONYMOUS.source),
+            "No credentials were found for this registry; log in with 'manifestctl login'",
+        ),
+        (plain(401, credentials=ANONYMOUS.source, by_token=True), "if it is private, log in with 'manifestctl login'"),
         (plain(403, credentials="config.json"), "The credentials were refused or lack this permission"),
+        (plain(403, credentials="config.json", by_token=True), "The credentials are good, but not for this"),
         (plain(403, PROXY_PAGE, "text/html", credentials="config.json"), "A proxy or another web server answered"),
         (plain(403, credentials="", away="cdn.example"), "That host, not the registry, refused"),
         (said(403, ("DENIED", "Quota exceeded")), "A quota or limit of the registry is reached"),
@@ -288,7 +313,17 @@ def test_nothing_allows_what_is_forbidden() -> None:
     assert (error.statement, "a session policy forbids it explicitly" in error.hint) == ("", True)
 
 
-@pytest.mark.parametrize("action", ["iam:CreateAccessKey", "ec2:RunInstances", "lambda:InvokeFunction"])
+@pytest.mark.parametrize(
+    "action",
+    [
+        "iam:CreateAccessKey",
+        "ec2:RunInstances",
+        "lambda:InvokeFunction",
+        "sts:AssumeRole",
+        "kms:Decrypt",
+        "s3:PutObject",
+    ],
+)
 def test_a_registry_cannot_talk_anyone_into_other_permissions(action: str) -> None:
     error = error_of(response(403, "DENIED", not_authorized(action, "*", no_policy(action))))
     assert isinstance(error, DeniedError)
@@ -296,11 +331,31 @@ def test_a_registry_cannot_talk_anyone_into_other_permissions(action: str) -> No
     assert "{" not in error.hint
 
 
+@pytest.mark.parametrize(
+    "action", ["ecr:PutImage", "ecr-public:PutImage", "sts:GetServiceBearerToken", "sts:AssumeRole"]
+)
+@pytest.mark.parametrize("registry", ["registry.example.com", "public.ecr.aws.example.com", "127.0.0.1:5000", ""])
+def test_a_registry_that_is_not_amazons_recommends_no_rights(action: str, registry: str) -> None:
+    text = not_authorized(action, "*", no_policy(action))
+    error = error_of(response(403, "DENIED", text, registry=registry))
+    assert isinstance(error, DeniedError)
+    assert (error.statement, action in error.message) == ("", True)
+    assert "statement" not in error.hint
+    assert "{" not in error.hint
+
+
+def test_who_redirects_a_write_may_have_heeded_it() -> None:
+    assert error_of(response(307)).outcome_unknown
+    assert not error_of(response(307), writing=False).outcome_unknown
+    assert not error_of(response(400)).outcome_unknown
+
+
 def test_a_blob_behind_a_vpc_endpoint() -> None:
     action, bucket = "s3:GetObject", "arn:aws:s3:::prod-eu-west-1-starport-layer-bucket/x"
     text = not_authorized(action, bucket, "because no VPC endpoint policy allows the s3:GetObject action")
-    answered = Response(403, {}, f"<Error><Message>{text}</Message></Error>".encode(), away="bucket.example")
-    error = error_of(answered, writing=False)
+    body = f"<Error><Message>{text}</Message></Error>".encode()
+    private = "123456789012.dkr.ecr.eu-west-1.amazonaws.com"
+    error = error_of(Response(403, {}, body, away="bucket.example", registry=private), writing=False)
     assert isinstance(error, DeniedError)
     assert "the policy of the VPC endpoint in between must allow it" in error.hint
     assert json.loads(error.statement) == {"Effect": "Allow", "Principal": "*", "Action": action, "Resource": bucket}
@@ -324,7 +379,8 @@ def test_all_missing_digests_are_read_however_many() -> None:
             "PUT",
             "'manifestctl repo create public.ecr.aws/acme/web', or pass --create-rep",
         ),
-        ("public.ecr.aws", "acme/web", "GET", "'manifestctl repo create public.ecr.aws/acme/web'; if it should"),
+        ("public.ecr.aws", "acme/web", "GET", "Check the spelling of the name, and the alias; if it is yours"),
+        (PRIVATE, "web", "HEAD", "Check the spelling of the name, and the account and the region; if it is yours"),
         (PRIVATE, "team/web", "PUT", f"'manifestctl repo create {PRIVATE}/team/web', or pass --create-repository"),
         ("public.ecr.aws", "web", "PUT", "the registry's alias before the repository: public.ecr.aws/ALIAS/NAME"),
         (PRIVATE, "web", "PUT", f"'manifestctl repo create {PRIVATE}/web'"),
@@ -359,7 +415,7 @@ def test_a_repository_that_only_the_registry_names() -> None:
     ("source", "hint"),
     [
         ("config.json", "Log in again with 'manifestctl login public.ecr.aws', or take the stale log-in away"),
-        ("AWS credentials: environment variables", "A new token of AWS's was refused as well"),
+        ("AWS credentials: environment variables", "A fresh AWS token was refused too"),
     ],
 )
 @pytest.mark.parametrize("text", ["Your Authorization Token is invalid.", "Your authorization token has expired. Re"])
@@ -380,10 +436,10 @@ def test_tokens_of_aws_are_known_by_where_they_come_from() -> None:
     [
         ("public.ecr.aws", "no credentials", 401, "No AWS credentials were used: set AWS_PROFILE"),
         (PRIVATE, "", 403, "No AWS credentials were used: set AWS_PROFILE"),
-        ("public.ecr.aws", "config.json", 403, "'docker logout public.ecr.aws'"),
+        ("public.ecr.aws", "config.json", 403, "'manifestctl logout public.ecr.aws'"),
         ("public.ecr.aws", "no credentials", 429, "give it AWS credentials"),
         ("public.ecr.aws", "config.json", 429, "wait a little."),
-        ("public.ecr.aws", "no credentials", 401, "and leave out --no-aws"),
+        ("public.ecr.aws", "no credentials", 401, "or let the job assume a role; 'manifestctl doctor'"),
         ("registry.example", "no credentials", 401, "'manifestctl login', 'docker login' or 'podman login'"),
         ("registry.example", "config.json", 403, "log in again, or use an account that has it"),
         ("registry.example", "no credentials", 429, "or log in: limits are higher then"),
@@ -419,7 +475,7 @@ def test_no_advice_is_taken_for_a_secret() -> None:
     assert [outside(step, 8192) for step in steps] == steps
 
 
-READ_ONLY = "it is read-only, a mirror or a pull-through cache"
+READ_ONLY = "the registry itself is read-only, a mirror or a pull-through cache"
 
 
 @pytest.mark.parametrize(
@@ -523,6 +579,13 @@ def certificate(code: int, message: str) -> ssl.SSLCertVerificationError:
             "certificate has expired",
             "clock",
             False,
+            False,
+        ),
+        (
+            chained(httpx.ConnectError("x"), OSError(errno.EMFILE, "Too many open files")),
+            "no connection to registry.example:8443: Too many open files",
+            "ulimit -n",
+            True,
             False,
         ),
         (

@@ -17,7 +17,7 @@ from manifestctl.errors import DeniedError, InputError, InterruptedRun
 from manifestctl.transport import credential_helpers
 from manifestctl.transport.credential_files import NamedHelper
 from manifestctl.transport.credential_helpers import HelperSource, ask, erase, store
-from manifestctl.transport.credentials import Chain, Credential
+from manifestctl.transport.credentials import Chain, Credential, MissingHelperError
 from manifestctl.transport.docker_config import file_sources
 from tests.transport.runtimes import World
 
@@ -169,6 +169,7 @@ def test_failures(shelf: Shelf, case: tuple[str, str]) -> None:
         f"echo 'cannot open https://ci:{SECRET}@registry.example'; exit 1",
         f"echo 'sent Authorization: Bearer {SECRET}'; exit 1",
         f"echo 'the token eyJ{SECRET} has expired'; exit 1",
+        f"echo 'failed: user=ci token={SECRET} password: {SECRET}'; exit 1",
     ],
 )
 def test_no_failure_shows_the_secret(shelf: Shelf, script: str) -> None:
@@ -201,8 +202,18 @@ def test_names_that_are_none(shelf: Shelf, name: str) -> None:
 @pytest.mark.parametrize("path", [None, "", "/nonexistent"])
 def test_not_installed(shelf: Shelf, path: str | None) -> None:
     shelf.world.environ = {} if path is None else {"PATH": path}
-    with pytest.raises(DeniedError, match="docker-credential-test failed: it is not installed"):
+    with pytest.raises(MissingHelperError) as caught:
         shelf.ask()
+    assert caught.value.message == (
+        f"docker-credential-test, named for {SERVER} by credsStore in FILE, is not installed where PATH finds it"
+    )
+    assert caught.value.exit_code == 4
+    assert "Install it" in caught.value.hint
+    # What should be stored or erased there has no other place.
+    for act in (shelf.store, shelf.erase):
+        with pytest.raises(DeniedError, match="docker-credential-test failed: it is not installed") as refused:
+            act()
+        assert not isinstance(refused.value, MissingHelperError)
 
 
 def test_a_helper_in_the_current_directory_is_not_run(shelf: Shelf, monkeypatch: pytest.MonkeyPatch) -> None:

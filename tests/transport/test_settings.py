@@ -46,6 +46,13 @@ SCHEMES: list[tuple[dict[str, Any], str, str]] = [
     ({"tls": ("localhost:5000",)}, "localhost:5001", "http"),
     ({"tls": ("localhost",)}, "127.0.0.1", "http"),
     ({"tls_skip_verify": ("localhost:5000",)}, "localhost:5000", "https"),
+    # A registry may be named as it is in references, or as its API is.
+    ({"plain_http": ("docker.io",)}, "registry-1.docker.io", "http"),
+    ({"plain_http": ("index.docker.io",)}, "registry-1.docker.io", "http"),
+    ({"plain_http": ("Docker.IO:5000",)}, "registry-1.docker.io:5000", "http"),
+    ({"plain_http": ("docker.io:5000",)}, "registry-1.docker.io", "https"),
+    ({"plain_http": ("registry-1.docker.io",)}, "docker.io", "http"),
+    ({"plain_http": ("docker.io",)}, "auth.docker.io", "https"),
     # The one with the port decides.
     ({"plain_http": ("registry.example",), "tls": ("registry.example:443",)}, "registry.example:443", "https"),
     ({"plain_http": ("registry.example",), "tls": ("registry.example:443",)}, "registry.example:80", "http"),
@@ -91,6 +98,8 @@ def test_certs_d_means_tls(tmp_path: Path, directory: str, file: str, scheme: st
         (("registry.example:5000",), "registry.example:5000", True),
         (("registry.example:5000",), "registry.example", False),
         (("registry.example",), "cdn.example", False),
+        (("docker.io",), "registry-1.docker.io", True),
+        (("docker.io",), "auth.docker.io", False),
     ],
 )
 def test_skips_verification(hosts: tuple[str, ...], host: str, skips: bool) -> None:

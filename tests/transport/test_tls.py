@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import ssl
 import subprocess
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -13,8 +14,9 @@ from cryptography.hazmat.primitives import serialization
 from manifestctl.errors import InputError
 from manifestctl.transport.certs_d import HostCertificates, certs_directories, host_certificates
 from manifestctl.transport.settings import TransportSettings
-from manifestctl.transport.tls import TlsContexts, load_system_store, no_tls_context, ssl_context
+from manifestctl.transport.tls import TlsContexts, advice, load_system_store, no_tls_context, ssl_context
 from tests.support.certificates import Certificates, make_certificates
+from tests.support.privileges import unprivileged
 from tests.transport.runtimes import World
 
 HOST = "localhost:5000"
@@ -113,6 +115,19 @@ def test_certs_d_is_for_its_host_alone(tmp_path: Path, ours: Certificates, other
     assert trusts(context, ours)
     assert trusts(context, other)
     assert not trusts(made(tmp_path, settings, "localhost:5001"), ours)
+
+
+def test_more_authorities_may_be_trusted_than_a_hosts_own(
+    tmp_path: Path, ours: Certificates, other: Certificates
+) -> None:
+    link(tmp_path / HOST, "ca.crt", ours.authority)
+    contexts = TlsContexts(TransportSettings(certs_dirs=(tmp_path,)), world(tmp_path).runtime)
+    context = contexts.context(HOST, identity=False, more=(other.authority, other.authority))
+    assert trusts(context, ours)
+    assert trusts(context, other)
+    assert not trusts(contexts.context(HOST), other)
+    own = contexts.context(HOST, identity=False, more=(tmp_path / HOST / "ca.crt",))
+    assert own is contexts.context(HOST, identity=False)
 
 
 def test_skipping_verification_warns_once_for_each_host(tmp_path: Path, ours: Certificates) -> None:
@@ -409,6 +424,40 @@ def test_a_directory_that_cannot_be_read(tmp_path: Path) -> None:
     (tmp_path / HOST).symlink_to(tmp_path / HOST)
     with pytest.raises(InputError, match="cannot read the certificates in"):
         host_certificates(HOST, [tmp_path])
+
+
+@pytest.mark.parametrize("name", ["docker.io", "index.docker.io", "registry-1.docker.io"])
+def test_a_directory_by_the_registrys_name_in_references(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).mkdir()
+    (tmp_path / name / "ca.crt").touch()
+    for host in ("registry-1.docker.io", "docker.io"):
+        assert host_certificates(host, [tmp_path]).authorities == (tmp_path / name / "ca.crt",)
+    assert not host_certificates("auth.docker.io", [tmp_path])
+
+
+@pytest.mark.skipif(os.name != "posix", reason="permissions are POSIX's")
+def test_a_directory_that_is_closed_to_the_user_is_passed_over(ours: Certificates) -> None:
+    # Not below pytest's own directory, which nobody may enter.
+    with tempfile.TemporaryDirectory() as made:
+        Path(made).chmod(0o755)
+        closed, read = Path(made, "docker"), Path(made, "containers")
+        link(closed / "certs.d" / HOST, "ca.crt", ours.authority)
+        authority = link(read / HOST, "ca.crt", ours.authority)
+        closed.chmod(0o700)
+        directories = (closed / "certs.d", read)
+        settings = TransportSettings(certs_dirs=directories)
+        if os.geteuid() != 0:
+            closed.chmod(0o000)
+        try:
+            with unprivileged():
+                found = host_certificates(HOST, directories)
+                said = [advice(host, leading, settings) for host, leading in ((HOST, ()), ("other", (HOST,)))]
+        finally:
+            closed.chmod(0o700)
+        assert found == HostCertificates((authority,), (), (closed / "certs.d" / HOST,))
+        assert said[0] == f"You have no permission to read {closed}/certs.d/{HOST}, where its authority may be."
+        assert said[1].startswith(f"You have no permission to read {closed}/certs.d/other, {closed}/certs.d/{HOST},")
+        assert advice(HOST, (), settings) == ""
 
 
 def test_certs_directories() -> None:
