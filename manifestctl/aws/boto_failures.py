@@ -11,7 +11,7 @@ import re
 
 from manifestctl.errors import DeniedError, InputError, ManifestctlError, UnreachableError
 from manifestctl.files import reason
-from manifestctl.text import escape, outside
+from manifestctl.text import escape, of_program, outside
 from manifestctl.values import dataclass
 
 NO_KEYS = (
@@ -90,7 +90,8 @@ FAILURES = (
     Failure(
         _names("CredentialRetrievalError MetadataRetrievalError"),
         DeniedError,
-        "AWS credentials are configured, but what should give them does not: try it by itself, or use others.",
+        "AWS credentials are configured, but the configured source returned none; test it on its own, or use other "
+        "credentials.",
     ),
     Failure(
         _names("HTTPClientError"),
@@ -157,11 +158,14 @@ FAILURES = (
 # Where in boto3 credentials are got, and where answers are read.
 _CREDENTIALS = _names("botocore.credentials botocore.tokens botocore.auth")
 _ANSWERS = _names("botocore.parsers")
+# What boto3 calls a program that gives credentials.
+_PROCESS = "custom-process"
 _REASON = re.compile(r"\[Errno [^\]]{1,8}\] [^'\")]{1,100}|Tunnel connection failed: [^'\")]{1,100}")
 
 
 def failed(error: Exception, doing: str) -> ManifestctlError:
     """Return the error of ours; what is nobody's failure but a bug is raised again. ``doing`` begins the message."""
+    _guard(error)
     known = {kind.__name__ for kind in type(error).__mro__}
     # The error itself often leaves out why.
     why = str(getattr(error, "kwargs", {}).get("error", ""))
@@ -169,12 +173,23 @@ def failed(error: Exception, doing: str) -> ManifestctlError:
         if failure.names & known and re.search(failure.words, f"{error}\n{why}", re.IGNORECASE):
             message = f"{doing} failed: {failure.instead or _said(error, why)}"
             if failure.instead:
-                # It becomes the cause of ours, and whoever prints that must not print the secret.
+                # As above.
                 error.args, error.__context__ = (failure.instead,), None
             if issubclass(failure.kind, UnreachableError):
                 return failure.kind(message, hint=failure.step, transient=failure.passes)
             return failure.kind(message, hint=failure.step)
     return _surprise(error, doing)
+
+
+def _guard(error: Exception) -> None:
+    """Take out of an error what a credential_process wrote, if that may be the credentials themselves."""
+    details = getattr(error, "kwargs", {})
+    written = str(details.get("error_msg", ""))
+    if details.get("provider") == _PROCESS and written:
+        said = of_program(written) or "it wrote something that is not shown, for it may be a secret"
+        # The error becomes the cause of ours, and whoever prints that must not print the secret.
+        error.args = tuple(str(part).replace(written, said) for part in error.args)
+        details["error_msg"] = said
 
 
 def _said(error: Exception, why: str) -> str:
@@ -202,9 +217,10 @@ def _surprise(error: Exception, doing: str) -> ManifestctlError:
     if places & _CREDENTIALS:
         # What a KeyError or an AttributeError says is no sentence.
         why = said if isinstance(error, ValueError | OSError | RuntimeError) else type(error).__name__
-        hint = "Try it by itself (its credential_process, its metadata endpoint), or use other credentials."
+        hint = "Test it on its own (its credential_process, its metadata endpoint), or use other credentials."
+        none = f"{doing} failed: AWS credentials are configured, but the configured source gave none that can be used"
         return DeniedError(
-            f"{doing} failed: AWS credentials are configured, but what should give them does not: {why}",
+            f"{none}: {why}",
             hint=_LOG_IN if any(owner.startswith("SSO") for owner in owners) else hint,
         )
     if isinstance(error, OSError):

@@ -102,11 +102,9 @@ class Aws:
         ``doing`` begins messages. ``region`` is where roles are asked for if neither environment nor profile says so.
         Raises as `call` does.
         """
-        from botocore.exceptions import NoCredentialsError
-
         if self._credentials(doing, region) is None:
             self._check_files()
-            raise translated(NoCredentialsError(), doing, self.runtime.now())
+            raise translated(self._lacking(), doing, self.runtime.now())
 
     def origin(self) -> str:
         """Say where the credentials come from: ``environment variables``, ``assumed role, profile release``.
@@ -172,6 +170,16 @@ class Aws:
         with contextlib.suppress(ManifestctlError):
             return self.origin()
         return ""
+
+    def _lacking(self) -> Any:
+        """Return boto3's error for credentials that were not found; half a key is somebody's mistake."""
+        from botocore.exceptions import NoCredentialsError, PartialCredentialsError
+
+        environ = self.runtime.environ
+        # boto3 passes over a secret without its ID, which is what an empty variable of a CI job leaves.
+        if environ.get("AWS_SECRET_ACCESS_KEY") and not environ.get("AWS_ACCESS_KEY_ID"):
+            return PartialCredentialsError(provider="env", cred_var="AWS_ACCESS_KEY_ID")
+        return NoCredentialsError()
 
     def _check_files(self) -> None:
         """Raise `InputError` if there may be credentials in a file that cannot be read, which boto3 passes over."""

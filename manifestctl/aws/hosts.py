@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Literal
 
 from manifestctl.transport.profiles import ECR_PUBLIC_HOSTS, private_ecr
@@ -12,6 +13,11 @@ Service = Literal["ecr-public", "ecr"]
 PUBLIC_REGION = "us-east-1"
 """Where ECR Public is asked, wherever the caller is: "always authenticate to the us-east-1 Region"."""
 PUBLIC_HOST = ECR_PUBLIC_HOSTS[0]
+HOSTS = (
+    f"The hosts of Amazon ECR are {PUBLIC_HOST} and ACCOUNT.dkr.ecr.REGION.amazonaws.com; a private one begins with "
+    "the 12 digits of its account, and has no port."
+)
+"""What to tell somebody who wrote a host that only looks like one of Amazon's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,3 +51,9 @@ def ecr_host(registry: str) -> EcrHost | None:
     if found is None:
         return None
     return EcrHost(host, "ecr", found.region, found.account, found.fips, found.dual_stack)
+
+
+def looks_like_ecr(registry: str) -> bool:
+    """Tell whether a registry is written as one of Amazon's, but is none that is known: it may be misspelt."""
+    name = registry.lower()
+    return ecr_host(name) is None and "aws" in name and "ecr" in re.split("[.-]", name)

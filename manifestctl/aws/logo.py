@@ -1,7 +1,8 @@
 """Logos of repositories on the Gallery, judged before they are sent: `read_logo`.
 
 The ECR Public user guide wants 60 to 2048 pixels each side and 500 KB at most; the API's model says 512,000 bytes. Of
-PNG (W3C, "Portable Network Graphics", 5.2 and 11.2.2) only the signature and the header are looked at.
+PNG (W3C, "Portable Network Graphics", 5.2, 5.3 and 11.2.2) the signature, the header and the chunks are looked at, so
+that a file that was cut off is found; the image itself is not decoded.
 """
 
 from __future__ import annotations
@@ -23,6 +24,8 @@ SHORTEST_SIDE, LONGEST_SIDE = 60, 2048
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 # The length of the header's data, and its name.
 _HEADER = b"\x00\x00\x00\x0dIHDR"
+# What stands around the data of a chunk: its length, its name, its checksum.
+_AROUND = 12
 _RULE = f"A logo is a PNG of {SHORTEST_SIDE} to {LONGEST_SIDE} pixels each side and at most {LARGEST:,} bytes."
 
 
@@ -44,4 +47,18 @@ def read_logo(path: Path) -> bytes:
         raise InputError(
             f"{name} has {width} x {height} pixels, and each side has {SHORTEST_SIDE} to {LONGEST_SIDE}", hint=_RULE
         )
+    if not _is_whole(data):
+        raise InputError(f"{name} is not a whole PNG file: it was cut off, or is damaged", hint=_RULE)
     return data
+
+
+def _is_whole(data: bytes) -> bool:
+    """Tell whether the chunks follow one another up to the one that ends the image, and have an image among them."""
+    place, has_image = len(_SIGNATURE), False
+    while place + _AROUND <= len(data):
+        length, kind = int.from_bytes(data[place : place + 4], "big"), data[place + 4 : place + 8]
+        place += length + _AROUND
+        if kind == b"IEND":
+            return has_image and place <= len(data)
+        has_image |= kind == b"IDAT"
+    return False

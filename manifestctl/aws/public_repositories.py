@@ -6,12 +6,13 @@ repository of that name be taken for it.
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING, Any
 
 from manifestctl.aws.catalog import Catalog
 from manifestctl.aws.repository_settings import Repository
 from manifestctl.aws.tokens import endpoint_of
-from manifestctl.errors import InputError, NotFoundError
+from manifestctl.errors import DeniedError, InputError, NotFoundError
 from manifestctl.events import Warned
 from manifestctl.text import escape
 from manifestctl.values import dataclass
@@ -44,10 +45,10 @@ class _Registry:
 def create(name: RepositoryName, parameters: Mapping[str, Any], aws: Aws, runtime: Runtime) -> Repository | None:
     """Make a repository; returns None if it is there already.
 
-    The alias is looked at first, unless that is denied. Raises `InputError` for one of somebody else's, and what
-    `Aws.call` raises.
+    The alias is looked at first, unless that is denied. Raises `InputError` for one of somebody else's, even if that is
+    known by the answer alone, and for a name that begins with one of the caller's own; and what `Aws.call` raises.
     """
-    known = _check_alias(name, aws)
+    known = _check_alias(name, aws) if name.alias else _check_bare(name, aws)
     shown = escape(str(name), 300)
     answer = aws.call(
         endpoint_of(name.host),
@@ -57,11 +58,16 @@ def create(name: RepositoryName, parameters: Mapping[str, Any], aws: Aws, runtim
         expected=("RepositoryAlreadyExistsException",),
     )
     if answer is None:
+        if not known and name.alias:
+            # What is there is in the caller's registry, be it the one that is named or not.
+            with contextlib.suppress(DeniedError):
+                find(name, aws)
         return None
     made = Repository.of(answer.get("repository") or {}, name)
-    if not known and not _is_under(made, name):
-        said = f"{escape(made.uri, 300)} was made, which may not be {shown}"
-        runtime.observe(Warned(f"{said}: whether the alias is one of this account's could not be asked"))
+    if not known and name.alias and not _is_under(made, name):
+        raise _made_elsewhere(name, made)
+    if not known and not name.alias and alias_of(made) == _first_part(name):
+        runtime.observe(Warned(f"{escape(made.uri, 300)} was made: '{shown}' was taken for a name without an alias"))
     return made
 
 
@@ -81,7 +87,7 @@ def find(name: RepositoryName, aws: Aws) -> Repository:
     found = Repository.of(answer["repositories"][0], name) if answer and answer.get("repositories") else None
     if found is not None and _is_under(found, name):
         return found
-    known = _check_alias(name, aws)
+    known = not name.alias or _check_alias(name, aws)
     if found is None:
         raise NotFoundError(
             f"the repository {shown} does not exist in the public registry of this AWS account",
@@ -132,14 +138,43 @@ def _is_under(repository: Repository, name: RepositoryName) -> bool:
 
 def _check_alias(name: RepositoryName, aws: Aws) -> bool:
     """Raise `InputError` for an alias that is not the caller's; return False if that may not be asked."""
-    if not name.alias:
-        return True
     registry = _registry(name, aws)
     if registry is None:
         return False
     if name.alias not in registry.active:
         raise _not_ours(name, registry)
     return True
+
+
+def _check_bare(name: RepositoryName, aws: Aws) -> bool:
+    """Raise `InputError` for a name without host that has an alias in it; return False if that may not be asked."""
+    if "/" not in name.name:
+        return True
+    registry = _registry(name, aws)
+    if registry is None:
+        return False
+    first = _first_part(name)
+    if first in registry.active:
+        host, shown = name.host.host, escape(name.name, 205)
+        raise InputError(
+            f"'{shown}' begins with '{first}', an alias of the AWS account {escape(registry.account, 40)}, and would "
+            f"be made as {host}/{escape(registry.active[0], 50)}/{shown}",
+            hint=f"Write {host}/{shown}; or {host}/{escape(registry.active[0], 50)}/{shown} if that is what is meant.",
+        )
+    return True
+
+
+def _first_part(name: RepositoryName) -> str:
+    return name.name.partition("/")[0]
+
+
+def _made_elsewhere(name: RepositoryName, made: Repository) -> InputError:
+    shown, uri, alias = (escape(text, 300) for text in (str(name), made.uri, name.alias))
+    return InputError(
+        f"{uri} was made, and not {shown}: whether '{alias}' is an alias of this AWS account could not be asked",
+        hint=f"Write {uri}: that repository was left. If '{alias}' is one of this account's aliases, allow "
+        "ecr-public:DescribeRegistries; else use the credentials of its account.",
+    )
 
 
 def _not_ours(name: RepositoryName, registry: _Registry) -> InputError:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Self
 from manifestctl.aws.boto_failures import NO_KEYS, failed
 from manifestctl.errors import DeniedError, InputError, ManifestctlError, NotFoundError, UnreachableError
 from manifestctl.model.permission import Denial
-from manifestctl.text import outside
+from manifestctl.text import duration, outside
 from manifestctl.transport.retry import retry_after
 from manifestctl.values import dataclass
 
@@ -36,6 +36,8 @@ _QUOTA_OF = {
     "PutImage": "images per repository",
 }
 _TOO_MANY = 429
+# Where AWS goes on with what it would have signed: with all headers, and the session token in one of them.
+_CANONICAL = re.compile(r"[.\s]*(?:The )?(?:Canonical String|String-to-Sign)\b.*", re.IGNORECASE | re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +71,7 @@ REFUSALS = (
     Refusal(
         _SIGNATURES,
         DeniedError,
-        "The secret access key does not belong to the access key; check both for typing.",
+        "The secret access key does not belong to the access key; check both for typing errors.",
     ),
     Refusal(
         _codes("ExpiredTokenException ExpiredToken"),
@@ -197,10 +199,19 @@ def translated(error: Exception, doing: str, now: float, origin: str = "") -> Ma
     if isinstance(error, ManifestctlError):
         raise error
     if isinstance(error, ClientError):
+        _guard(error)
         return _refused(_Answer.of(error), doing, now, origin)
     if isinstance(error, NoCredentialsError):
         return NoAwsCredentialsError(f"{doing} failed: no AWS credentials were found", hint=NO_KEYS)
     return failed(error, doing)
+
+
+def _guard(error: ClientError) -> None:
+    """Take out of a refusal what AWS would have signed; the error becomes the cause of ours, and is printed with it."""
+    error.args = tuple(_CANONICAL.sub("", str(part)) for part in error.args)
+    detail: dict[str, Any] = error.response.get("Error") or {}
+    if "Message" in detail:
+        detail["Message"] = _CANONICAL.sub("", str(detail["Message"]))
 
 
 def clock_offset(headers: dict[str, Any], now: float) -> float | None:
@@ -214,8 +225,8 @@ def clock_offset(headers: dict[str, Any], now: float) -> float | None:
 
 def wrong_clock(offset: float) -> str:
     """Return in words what is wrong with this machine's clock."""
-    minutes = round(abs(offset) / 60)
-    return f"this machine's clock is {minutes} min {'ahead of' if offset > 0 else 'behind'} AWS's"
+    side = "ahead of" if offset > 0 else "behind"
+    return f"this machine's clock is {duration(abs(offset))} {side} AWS's"
 
 
 @dataclass(frozen=True, slots=True)

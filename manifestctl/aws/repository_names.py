@@ -14,7 +14,7 @@ import re
 from dataclasses import replace
 from typing import TYPE_CHECKING, Self, TypeVar
 
-from manifestctl.aws.hosts import PUBLIC_HOST, PUBLIC_REGION, EcrHost, ecr_host
+from manifestctl.aws.hosts import HOSTS, PUBLIC_HOST, PUBLIC_REGION, EcrHost, ecr_host, looks_like_ecr
 from manifestctl.errors import InputError
 from manifestctl.text import escape, plural
 from manifestctl.values import dataclass
@@ -106,6 +106,7 @@ def _split_host(text: str) -> tuple[EcrHost | None, str]:
         return None, text
     if host is None:
         hint = f"The repositories of other registries are made by their own means. {_FORMS}"
+        hint = HOSTS if looks_like_ecr(first) else hint
         raise _invalid(text, f"{escape(first, 100)} is not a registry of Amazon ECR", hint)
     return host, path
 

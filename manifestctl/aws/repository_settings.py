@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime
+from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any, Self
 
 from manifestctl.errors import InputError
@@ -82,6 +83,14 @@ class PrivateSettings:
             encryption.get("encryptionType", "AES256"),
             encryption.get("kmsKey", ""),
         )
+
+    def keeps(self, tag: str) -> bool:
+        """Tell whether a tag that is there may not be given to another image."""
+        # In AWS's wildcards "*" alone has a meaning, and the other signs that have one here cannot be.
+        excluded = any(fnmatchcase(tag, wildcard) for wildcard in self.exclusions)
+        if self.mutability == "MUTABLE_WITH_EXCLUSION":
+            return excluded
+        return self.mutability.startswith("IMMUTABLE") and not excluded
 
 
 @dataclass(frozen=True, slots=True)

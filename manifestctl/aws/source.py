@@ -7,14 +7,15 @@ fails or is refused does not stand in the way: yesterday's log-in must not block
 from __future__ import annotations
 
 import threading
-from dataclasses import field
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from manifestctl.aws.hosts import ecr_host
 from manifestctl.aws.refusals import NoAwsCredentialsError
 from manifestctl.aws.tokens import fetch_token
-from manifestctl.errors import DeniedError, ManifestctlError, UnreachableError
+from manifestctl.errors import DeniedError, UnreachableError
 from manifestctl.events import Noted, Warned
+from manifestctl.once import Once
 from manifestctl.values import dataclass
 
 if TYPE_CHECKING:
@@ -36,21 +37,13 @@ def ecr_sources(
     return (*(_Yielding(source, runtime, instead) for source in stored), *([aws] if aws is not None else []))
 
 
-@dataclass(slots=True)
-class _Slot:
-    """What AWS gave for one service and region: a token, nothing, or an error; and the registries it was asked for."""
+@dataclass(frozen=True, slots=True)
+class _Held:
+    """What AWS gave for one service and region, a token or nothing, and the registries that asked for it."""
 
-    lock: threading.Lock = field(default_factory=threading.Lock)
-    asked: bool = False
-    token: Token | None = None
-    credential: Credential | None = None
-    error: ManifestctlError | None = None
-    hosts: list[EcrHost] = field(default_factory=list)
-
-    def result(self) -> Credential | None:
-        if self.error is not None:
-            raise self.error
-        return self.credential
+    token: Token | None
+    credential: Credential | None
+    hosts: tuple[EcrHost, ...]
 
 
 class EcrSource:
@@ -66,8 +59,7 @@ class EcrSource:
         self._make_aws = make_aws
         self._runtime = runtime
         self._cache = cache
-        self._slots: dict[tuple[str, str], _Slot] = {}
-        self._lock = threading.Lock()
+        self._held = Once()
 
     def credential(self, registry: str, repository: str) -> Credential | None:
         """Return a token as user and password. Raises what `Aws.call` raises, but for the lack of credentials."""
@@ -75,13 +67,11 @@ class EcrSource:
         host = ecr_host(registry)
         if host is None:
             return None
-        slot = self._slot(host)
-        with slot.lock:
-            if not slot.asked:
-                self._begin(slot, host)
-            elif host not in slot.hosts:
-                self._share(slot, host)
-            return slot.result()
+
+        def step(held: _Held | None) -> _Held:
+            return self._begin(host) if held is None else self._share(held, host)
+
+        return self._held.change((host.service, host.region), step).credential
 
     def renew(self, registry: str, repository: str, rejected: Credential) -> Credential | None:
         """Return a token in the place of one that was refused, which the cache then does not hold any more."""
@@ -89,53 +79,45 @@ class EcrSource:
         host = ecr_host(registry)
         if host is None:
             return None
-        slot = self._slot(host)
-        with slot.lock:
-            if host not in slot.hosts:
-                slot.hosts.append(host)
-            if not slot.asked or slot.credential == rejected:
-                if self._cache is not None:
-                    for other in slot.hosts:
-                        self._cache.forget(other)
-                self._fetch(slot, host)
-            return slot.result()
 
-    def _slot(self, host: EcrHost) -> _Slot:
-        with self._lock:
-            return self._slots.setdefault((host.service, host.region), _Slot())
+        def step(held: _Held | None) -> _Held:
+            if held is not None and held.credential != rejected:
+                return self._share(held, host)
+            hosts = tuple(dict.fromkeys((*(held.hosts if held is not None else ()), host)))
+            if self._cache is not None:
+                for other in hosts:
+                    self._cache.forget(other)
+            return self._fetch(host, hosts)
 
-    def _begin(self, slot: _Slot, host: EcrHost) -> None:
-        slot.hosts.append(host)
+        return self._held.change((host.service, host.region), step).credential
+
+    def _begin(self, host: EcrHost) -> _Held:
         cached = self._cache.read(host) if self._cache is not None else None
         if cached is None:
-            self._fetch(slot, host)
-        else:
-            slot.asked, slot.token, slot.credential = True, cached, cached.credential(cached=True)
+            return self._fetch(host, (host,))
+        return _Held(cached, cached.credential(cached=True), (host,))
 
-    def _share(self, slot: _Slot, host: EcrHost) -> None:
-        slot.hosts.append(host)
-        if slot.token is not None and self._cache is not None and self._cache.read(host) is None:
-            self._cache.write(host, slot.token)
+    def _share(self, held: _Held, host: EcrHost) -> _Held:
+        if host in held.hosts:
+            return held
+        if held.token is not None and self._cache is not None and self._cache.read(host) is None:
+            self._cache.write(host, held.token)
+        return replace(held, hosts=(*held.hosts, host))
 
-    def _fetch(self, slot: _Slot, host: EcrHost) -> None:
-        slot.token = slot.credential = slot.error = None
+    def _fetch(self, host: EcrHost, hosts: tuple[EcrHost, ...]) -> _Held:
         try:
-            slot.token = fetch_token(host, self._make_aws())
+            token = fetch_token(host, self._make_aws())
         except NoAwsCredentialsError:
             self._runtime.observe(Noted(f"no AWS credentials were found for {host.host}"))
+            return _Held(None, None, hosts)
         except UnreachableError as error:
             # Whoever runs the registry's operation again would wait for nothing.
             error.transient = False
-            slot.error = error
-        except ManifestctlError as error:
-            slot.error = error
-        slot.asked = True
-        if slot.token is None:
-            return
-        slot.credential = slot.token.credential()
+            raise
         if self._cache is not None:
-            for other in slot.hosts:
-                self._cache.write(other, slot.token)
+            for other in hosts:
+                self._cache.write(other, token)
+        return _Held(token, token.credential(), hosts)
 
 
 class _Yielding:

@@ -39,7 +39,8 @@ class Token:
     def credential(self, *, cached: bool = False) -> Credential:
         """Return it as what a registry is shown."""
         kept = ", from the token cache" if cached else ""
-        return Credential(f"AWS credentials: {self.origin}{kept}", self.username, self.password)
+        source = f"AWS credentials: {self.origin}{kept}"
+        return Credential(source, self.username, self.password, cached=cached, issued=not cached)
 
 
 def fetch_token(host: EcrHost, aws: Aws) -> Token:

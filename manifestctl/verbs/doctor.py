@@ -10,16 +10,18 @@ from typing import TYPE_CHECKING
 
 from manifestctl.aws.hosts import PUBLIC_HOST, EcrHost, ecr_host
 from manifestctl.aws.repository_names import RepositoryName
-from manifestctl.errors import DeniedError, exit_code
+from manifestctl.errors import exit_code
 from manifestctl.model.location import LayoutLocation
 from manifestctl.parallel import Pool
 from manifestctl.stores.probe import RegistryProbe
 from manifestctl.values import dataclass
 from manifestctl.verbs import doctor_access as access
 from manifestctl.verbs import doctor_aws
-from manifestctl.verbs.doctor_aws import Amazon
-from manifestctl.verbs.doctor_checks import Check, all_skipped, as_warning, skipped
+from manifestctl.verbs import doctor_push as push
+from manifestctl.verbs.doctor_aws import Account, Amazon
+from manifestctl.verbs.doctor_checks import Check, as_warning, skipped
 from manifestctl.verbs.doctor_network import network
+from manifestctl.verbs.doctor_push import Trial
 
 if TYPE_CHECKING:
     from manifestctl.aws.settings import Use
@@ -27,7 +29,6 @@ if TYPE_CHECKING:
     from manifestctl.model.reference import Reference
     from manifestctl.runtime import Runtime
     from manifestctl.stores.locate import Stores
-    from manifestctl.stores.probe import Tried
     from manifestctl.verbs.doctor_access import Stored
     from manifestctl.verbs.doctor_network import Network
 
@@ -46,14 +47,15 @@ class DoctorRequest:
 
 @dataclass(frozen=True, slots=True)
 class Diagnosis:
-    """All that was looked at, in order."""
+    """All that was looked at, in order. ``untried``: what else a push needs, which cannot be tried without writing."""
 
     request: DoctorRequest
     checks: tuple[Check, ...]
+    untried: tuple[str, ...] = ()
 
     @property
     def exit_code(self) -> int:
-        """0 if nothing would stop a push, else the first of what the checks that failed end with."""
+        """0 if nothing that was tried would stop a push, else the first of what the checks that failed end with."""
         return exit_code(codes=[check.exit_code for check in self.checks])
 
 
@@ -69,7 +71,10 @@ def doctor(request: DoctorRequest, stores: Stores, runtime: Runtime) -> Diagnosi
         return Diagnosis(request, tuple(layout(request.target)))
     registry = request.target.registry if request.target is not None else request.registry
     with RegistryProbe(registry, stores) as probe, Pool(3, runtime.cancel) as pool:
-        return Diagnosis(request, tuple(_Examination(request.target, stores, probe).checks(pool)))
+        examination = _Examination(request.target, stores, probe)
+        amazon = examination.host is not None
+        untried = push.untried(amazon=amazon) if request.target is not None else ()
+        return Diagnosis(request, tuple(examination.checks(pool)), untried)
 
 
 class _Examination:
@@ -91,23 +96,30 @@ class _Examination:
         looking = pool.submit(self._stored, self.reference)
         asking = pool.submit(self._amazon, self.host)
         way, found, amazon = going.result(), looking.result(), asking.result()
-        trying = pool.submit(lambda _: self._tried(way, found, amazon), None)
+        trying = pool.submit(lambda _: self._trial(way, found, amazon), None)
         accounting = pool.submit(self._account, amazon)
-        (tried, missing), (alias, quotas) = trying.result(), accounting.result()
-        if tried is None:
-            last = skipped(access.access_name(self.reference), f"needs {missing}")
-        else:
-            foreign = any(check.state == "failed" for check in alias)
-            last = access.access_check(
-                tried, self.reference, self.registry, amazon=self.host is not None, foreign=foreign
-            )
-        asks = way.asks if way.answers else None
+        trial, account = trying.result(), accounting.result()
+        if trial.is_unknown and account.exists:
+            # It was just made, and a push would wait for it too.
+            lag = self.probe.profile.repository_lag
+            trial = pool.submit(lambda _: self._trial(way, found, amazon, lag), None).result()
+        tried, asks = trial.tried, way.asks if way.answers else None
         credentials = access.stored_check(found, self.use, self.registry, tried, asks=asks)
-        account = [*amazon.checks, *alias]
+        before = [*amazon.checks, *account.alias]
         if tried is not None and tried.error is None:
             stored = found.credential is not None and tried.credentials == found.source
-            account = _in_the_light_of_success(account, stored=stored)
-        return [*way.checks, credentials, *account, last, *quotas]
+            before = _in_the_light_of_success(before, stored=stored)
+        return [*way.checks, credentials, *before, *self._pushing(trial, account), *account.quotas]
+
+    def _pushing(self, trial: Trial, account: Account) -> list[Check]:
+        if trial.tried is None:
+            first = skipped(access.access_name(self.reference), f"needs {trial.needs}")
+        else:
+            known = account if self.host is not None else None
+            first = access.access_check(trial.tried, self.reference, self.registry, known)
+        if self.reference is None:
+            return [first]
+        return [first, push.tag_check(trial, self.reference, account), push.layers_check(trial, self.reference)]
 
     def _stored(self, reference: Reference | None) -> Stored:
         return access.stored(self.keys, self.registry, reference.repository if reference is not None else "", self.use)
@@ -115,32 +127,24 @@ class _Examination:
     def _amazon(self, host: EcrHost | None) -> Amazon:
         return doctor_aws.amazon(host, self.keys) if host is not None else Amazon(())
 
-    def _tried(self, way: Network, found: Stored, amazon: Amazon) -> tuple[Tried | None, str]:
-        """Try to be let in; returns how that ended, or what it would need."""
+    def _trial(self, way: Network, found: Stored, amazon: Amazon, lag: float = 0.0) -> Trial:
+        """Try what a push asks for; returns how that ended, or what it would need."""
         if not way.answers:
-            return None, "an answer of the registry"
-        yields = self.use == "auto" and isinstance(found.error, DeniedError)
-        if found.error is not None and not yields:
-            return None, "credentials that can be read"
+            return Trial(needs="an answer of the registry")
+        if access.stops(found, self.use, asks=way.asks):
+            return Trial(needs="credentials that can be read")
         if self.host is not None and found.credential is None and amazon.token is None:
-            return None, "credentials" if self.use == "never" else "a token"
+            return Trial(needs="credentials" if self.use == "never" else "a token")
         token = amazon.token.credential() if amazon.token is not None else None
         sources = access.chain(self.keys, self.use, token, self.probe)
-        return access.try_out(self.probe, self.reference, sources), ""
+        return push.try_out(self.probe, self.reference, sources, lag)
 
-    def _account(self, amazon: Amazon) -> tuple[list[Check], list[Check]]:
-        """Look at what AWS says of the alias and of the quotas, where there is a repository to ask about."""
+    def _account(self, amazon: Amazon) -> Account:
+        """Ask AWS about the repository, where there is one to ask about."""
         if self.repository is None or self.reference is None:
-            return [], []
-        public = self.repository.host.is_public
-        if amazon.closed:
-            return all_skipped(("alias",) if public else (), amazon.closed), [skipped("quotas", amazon.closed)]
-        aws = self.keys.aws()
-        alias = [doctor_aws.alias(self.repository, aws)] if public else []
-        if any(check.state != "ok" for check in alias):
-            wanted = "an alias that is ours" if alias[0].state == "failed" else "to know our aliases"
-            return alias, [skipped("quotas", f"needs {wanted}")]
-        return alias, [doctor_aws.quotas(self.repository, self.reference.digest or self.reference.selector, aws)]
+            return Account()
+        named = self.reference.digest or self.reference.selector
+        return doctor_aws.account(self.repository, named, amazon, self.keys)
 
 
 def _in_the_light_of_success(checks: list[Check], *, stored: bool) -> list[Check]:

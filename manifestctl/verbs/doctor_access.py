@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from manifestctl.errors import DeniedError, ManifestctlError, NotFoundError
-from manifestctl.transport.credentials import ANONYMOUS, Chain, OneCredential
+from manifestctl.transport.credentials import ANONYMOUS, Chain, MissingHelperError, OneCredential
 from manifestctl.values import dataclass
 from manifestctl.verbs.doctor_checks import Check, advice, failed, ok, skipped, warning, words
 
@@ -16,10 +16,12 @@ if TYPE_CHECKING:
     from manifestctl.stores.keyring import Keyring
     from manifestctl.stores.probe import RegistryProbe, Tried
     from manifestctl.transport.credentials import Credential
+    from manifestctl.verbs.doctor_aws import Account
 
 # What stands behind a push's requests, by their names in both services of ECR's.
 _PUSHING = (
-    "A push needs BatchCheckLayerAvailability, InitiateLayerUpload, UploadLayerPart, CompleteLayerUpload and PutImage. "
+    "A push needs BatchCheckLayerAvailability, InitiateLayerUpload, UploadLayerPart, CompleteLayerUpload and PutImage, "
+    "and in private repositories BatchGetImage. "
 )
 _READ_ONLY = (
     "The registry takes no uploads there: it is a mirror or a cache, or read-only for a while; ask its operator, or "
@@ -43,7 +45,8 @@ class Stored:
 def stored(keys: Keyring, registry: str, repository: str, use: Use | None) -> Stored:
     """Look for stored credentials; ``use`` says how AWS is used at a registry of Amazon's, None elsewhere.
 
-    Where AWS stands behind them, one source that fails does not stand in the way of the next.
+    Where AWS stands behind them, one source that fails does not stand in the way of the next; a helper that is not
+    installed does so nowhere.
     """
     if use == "always":
         return Stored()
@@ -53,12 +56,19 @@ def stored(keys: Keyring, registry: str, repository: str, use: Use | None) -> St
             found = source.credential(registry, repository)
         except ManifestctlError as failure:
             error = error or failure
-            if use != "auto" or not isinstance(failure, DeniedError):
+            if not isinstance(failure, DeniedError if use == "auto" else MissingHelperError):
                 return Stored(error=failure)
             continue
         if found is not None:
             return Stored(found, error)
     return Stored(error=error)
+
+
+def stops(found: Stored, use: Use | None, *, asks: bool | None) -> bool:
+    """Tell whether the error of what is stored would stop a push. ``asks``: as in `stored_check`."""
+    if found.error is None or (use == "auto" and isinstance(found.error, DeniedError)):
+        return False
+    return not isinstance(found.error, MissingHelperError) or (found.credential is None and asks is not False)
 
 
 def chain(keys: Keyring, use: Use | None, token: Credential | None, probe: RegistryProbe) -> Chain:
@@ -75,12 +85,13 @@ def stored_check(found: Stored, use: Use | None, registry: str, tried: Tried | N
     """Judge what is stored. ``asks``: whether the registry asks for credentials; None if it did not answer."""
     name = "credentials"
     if use == "always":
-        return skipped(name, "stored ones are not asked (--aws)")
+        return skipped(name, "stored ones are not asked (--aws, --profile)")
     if found.error is not None:
-        if use != "auto" or not isinstance(found.error, DeniedError):
+        if stops(found, use, asks=asks):
             return failed(name, found.error)
-        instead = f"{found.source} is" if found.source else "AWS credentials are"
-        return warning(name, f"{words(found.error)}; {instead} used instead", advice(found.error))
+        none = "AWS credentials are used instead" if use == "auto" else "the registry asks for none"
+        instead = f"{found.source} is used instead" if found.source else none
+        return warning(name, f"{words(found.error)}; {instead}", advice(found.error))
     if found.credential is None:
         return _none(name, use, registry, asks=asks)
     if tried is not None and tried.credentials not in ("", found.source):
@@ -89,21 +100,14 @@ def stored_check(found: Stored, use: Use | None, registry: str, tried: Tried | N
     return ok(name, f"{found.source}{', asked before AWS' if use == 'auto' else ''}")
 
 
-def try_out(probe: RegistryProbe, reference: Reference | None, sources: Chain) -> Tried:
-    """Open an upload to a repository and cancel it; without a repository, log in."""
-    return probe.upload(reference, sources) if reference is not None else probe.log_in(sources)
-
-
-def access_check(
-    tried: Tried, reference: Reference | None, registry: str, *, amazon: bool, foreign: bool = False
-) -> Check:
-    """Judge how that ended; ``foreign``: the alias in the repository's name is not ours."""
+def access_check(tried: Tried, reference: Reference | None, registry: str, account: Account | None) -> Check:
+    """Judge how a log-in or an upload ended; ``account`` is what AWS says of the repository, None elsewhere."""
     name = access_name(reference)
     if tried.error is not None:
-        return _refused(tried, tried.error, reference, registry, amazon=amazon, foreign=foreign)
+        return _refused(tried, tried.error, reference, registry, account)
     if reference is None:
         if tried.credentials in ("", ANONYMOUS.source):
-            return warning(name, f"{registry} lets anybody in so far; whether it takes pushes was not tried")
+            return warning(name, f"{registry} accepts anonymous access so far; whether it takes pushes was not tried")
         return ok(name, f"{registry} lets us in ({tried.credentials})")
     after = "was opened, and will expire: it cannot be cancelled there" if tried.left else "was opened and cancelled"
     return ok(name, f"{reference.store} takes uploads: one {after} ({tried.credentials or ANONYMOUS.source})")
@@ -130,21 +134,31 @@ def _none(name: str, use: Use | None, registry: str, *, asks: bool | None) -> Ch
 
 
 def _refused(
-    tried: Tried, error: ManifestctlError, reference: Reference | None, registry: str, *, amazon: bool, foreign: bool
+    tried: Tried, error: ManifestctlError, reference: Reference | None, registry: str, account: Account | None
 ) -> Check:
     if reference is None:
         return failed(access_name(None), error, f"logging in to {registry}")
     check = failed(access_name(reference), error, f"opening an upload to {reference.store}")
     if isinstance(error, NotFoundError):
-        seen = f"{reference.store} does not exist: {check.seen}"
-        step = "Check its name; some registries want a repository, or its project, to be made before the first push."
-        if foreign:
-            step = "Correct the alias first."
-        elif amazon:
-            step = f"Make it: 'manifestctl repo create {reference.store}', or push with --create-repository."
+        seen, step = _absent(reference, check.seen, account)
         return replace(check, seen=seen, next_step=step)
-    if amazon and check.statement:
+    if account is not None and check.statement:
         return replace(check, next_step=_PUSHING + check.next_step)
     if tried.status == 405:
         return replace(check, next_step=_READ_ONLY)
     return check
+
+
+def _absent(reference: Reference, said: str, account: Account | None) -> tuple[str, str]:
+    """Return what is seen of a repository that the registry does not know, and the next step."""
+    seen = f"{reference.store} does not exist: {said}"
+    if account is None:
+        step = "Check its name; some registries want a repository, or its project, to be made before the first push."
+    elif account.exists:
+        seen = f"AWS's API knows {reference.store}, but the registry does not: {said}"
+        step = "If it was just made, run this again in a minute; else check the account and the region in its name."
+    elif account.is_foreign:
+        step = "Correct the alias first."
+    else:
+        step = f"Make it: 'manifestctl repo create {reference.store}', or push with --create-repository."
+    return seen, step

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from manifestctl.aws.callers import ASKING, aliases, caller
 from manifestctl.aws.quotas import tags_of_image
 from manifestctl.aws.refusals import NoAwsCredentialsError
+from manifestctl.aws.repositories import find
 from manifestctl.aws.tokens import fetch_token
 from manifestctl.errors import DeniedError, ManifestctlError, NotFoundError, UnreachableError
 from manifestctl.model.permission import Denial
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from manifestctl.aws.calls import Aws
     from manifestctl.aws.hosts import EcrHost
     from manifestctl.aws.repository_names import RepositoryName
+    from manifestctl.aws.repository_settings import PrivateSettings, Repository
     from manifestctl.aws.tokens import Token
     from manifestctl.model.digest import Digest
     from manifestctl.stores.keyring import Keyring
@@ -42,6 +44,26 @@ class Amazon:
     checks: tuple[Check, ...]
     token: Token | None = None
     closed: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """What AWS's API says of a repository: the checks of its alias, and the one of its quotas.
+
+    ``exists``: whether it is there; None if that is not known. ``settings`` are those of a private one, if they could
+    be read; ``unread`` says why not.
+    """
+
+    alias: tuple[Check, ...] = ()
+    quotas: tuple[Check, ...] = ()
+    exists: bool | None = None
+    settings: PrivateSettings | None = None
+    unread: str = ""
+
+    @property
+    def is_foreign(self) -> bool:
+        """Tell whether the alias is somebody else's."""
+        return any(check.state == "failed" for check in self.alias)
 
 
 def actions(host: EcrHost) -> dict[str, str]:
@@ -87,6 +109,38 @@ def amazon(host: EcrHost, keys: Keyring) -> Amazon:
     return Amazon((_credentials(aws), identity, *allowed, ok("token", seen)), token)
 
 
+def account(repository: RepositoryName, named: str | Digest, amazon: Amazon, keys: Keyring) -> Account:
+    """Ask about a repository and the image in it that a tag or a digest names."""
+    public = repository.host.is_public
+    if amazon.closed:
+        aliases = tuple(all_skipped(("alias",) if public else (), amazon.closed))
+        return Account(aliases, (skipped("quotas", amazon.closed),), unread=amazon.closed)
+    aws = keys.aws()
+    if not public:
+        return _private(repository, named, aws)
+    held = alias(repository, aws)
+    if held.state != "ok":
+        wanted = "an alias that is ours" if held.state == "failed" else "to know our aliases"
+        return Account((held,), (skipped("quotas", f"needs {wanted}"),))
+    used, exists = quotas(repository, named, aws)
+    return Account((held,), (used,), exists)
+
+
+def _private(repository: RepositoryName, named: str | Digest, aws: Aws) -> Account:
+    found: Repository | None = None
+    unread = ""
+    try:
+        found = find(repository, aws)
+    except NotFoundError:
+        return Account(quotas=(_no_repository(),), exists=False)
+    except ManifestctlError as error:
+        unread = f"AWS does not tell: {words(error)}"
+    used, exists = quotas(repository, named, aws)
+    if found is None:
+        return Account((), (used,), exists, unread=unread)
+    return Account((), (used,), True, found.settings)
+
+
 def alias(repository: RepositoryName, aws: Aws) -> Check:
     """Judge whether the alias in a repository's name is one of ours."""
     try:
@@ -103,25 +157,37 @@ def alias(repository: RepositoryName, aws: Aws) -> Check:
     yours = f"yours: {known}" if known else "it has none until its first repository is made"
     seen = f"{repository.alias} is not an alias of this account's public registry ({yours})"
     hint = "Write one of your own aliases into TARGET, or use the credentials of the account whose alias it is."
+    if not known:
+        hint = (
+            f"'manifestctl repo create {repository.name}' makes its first repository, which brings an alias; or use "
+            "the credentials of the account whose alias it is."
+        )
     return failed("alias", DeniedError(seen, hint=hint))
 
 
-def quotas(repository: RepositoryName, named: str | Digest, aws: Aws) -> Check:
-    """Judge how many of the tags that an image may have are used up by the one that the target names."""
+def quotas(repository: RepositoryName, named: str | Digest, aws: Aws) -> tuple[Check, bool | None]:
+    """Judge how many of the tags that an image may have are used up by the one that the target names.
+
+    Returns also whether the repository is there, by what AWS says; None if that is not known.
+    """
     limit = profile_for(repository.host.host).tags_per_image or 0
     try:
         count = tags_of_image(repository, named, aws)
     except NotFoundError:
-        return skipped("quotas", "needs the repository")
+        return _no_repository(), False
     except ManifestctlError as error:
-        return skipped("quotas", f"AWS does not tell: {words(error)}")
+        return skipped("quotas", f"AWS does not tell: {words(error)}"), None
     if count is None:
-        return ok("quotas", f"{named} is not there yet; an image may have {limit:,} tags")
+        return ok("quotas", f"{named} is not there yet; an image may have {limit:,} tags"), True
     tagged = "tagged " if isinstance(named, str) else ""
     seen = f"the image {tagged}{named} has {count:,} of the {limit:,} tags that it may have"
     if count < limit * _NEARLY_FULL:
-        return ok("quotas", seen)
-    return warning("quotas", seen, "The quota is fixed; delete tags that nobody needs before more are added.")
+        return ok("quotas", seen), True
+    return warning("quotas", seen, "The quota is fixed; delete tags that nobody needs before more are added."), True
+
+
+def _no_repository() -> Check:
+    return skipped("quotas", "needs the repository")
 
 
 def _none() -> Check:

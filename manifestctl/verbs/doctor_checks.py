@@ -6,7 +6,7 @@ import re
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Literal
 
-from manifestctl.errors import DeniedError, InterruptedRun
+from manifestctl.errors import InterruptedRun
 from manifestctl.values import dataclass
 
 if TYPE_CHECKING:
@@ -60,8 +60,7 @@ def all_skipped(names: Iterable[str], why: str) -> list[Check]:
 
 def failed(name: str, error: ManifestctlError, doing: str = "") -> Check:
     """Return that an error stands in the way; ``doing`` is what its message begins with. Raises as `words` does."""
-    statement = error.statement if isinstance(error, DeniedError) else ""
-    return Check(name, "failed", words(error, doing), advice(error), statement, error.exit_code)
+    return Check(name, "failed", words(error, doing), advice(error), error.statement, error.exit_code)
 
 
 def as_warning(check: Check) -> Check:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from manifestctl.aws.hosts import ecr_host
 from manifestctl.aws.refusals import CLOCK_TOLERANCE, clock_offset
 from manifestctl.errors import DeniedError, InputError, ManifestctlError, UnreachableError
-from manifestctl.text import outside
-from manifestctl.transport.addresses import literal
+from manifestctl.text import duration, outside
+from manifestctl.transport.addresses import join_host, literal
 from manifestctl.transport.challenge import BASIC, choose, parse
 from manifestctl.transport.failures import answer, failure
 from manifestctl.transport.probe import Obstacle, connect, look_up
@@ -80,16 +82,17 @@ def _direct(probe: RegistryProbe) -> list[Check]:
     try:
         addresses = look_up(host, port, timeout)
     except UnreachableError as error:
-        return [failed("dns", error)]
+        return [_or_region(failed("dns", error), probe)]
     known = literal(host) is not None
-    dns = skipped("dns", f"{host} is an address already") if known else ok("dns", f"{host} is {_shown(addresses)}")
+    shown = join_host(host, None)
+    dns = skipped("dns", f"{shown} is an address already") if known else ok("dns", f"{host} is {_shown(addresses)}")
     try:
         connected = connect(addresses, timeout, probe.runtime.monotonic)
     except UnreachableError as error:
         return [dns, failed("tcp", error)]
     seen = f"{connected.address} takes connections on port {port}, after {connected.seconds * 1000:.0f} ms"
     if connected.failures:
-        step = "Every request tries the address that fails first; mend the route to it, or its entry in DNS."
+        step = "Every request tries the address that fails first; fix the route to it, or its entry in DNS."
         return [dns, warning("tcp", f"{seen}; but {'; '.join(connected.failures)}", step)]
     return [dns, ok("tcp", seen)]
 
@@ -103,10 +106,21 @@ def _shown(addresses: list[Address]) -> str:
 def _with_obstacle(probe: RegistryProbe, checks: list[Check], obstacle: Obstacle) -> list[Check]:
     doing = f"asking {probe.host}"
     if obstacle.step == "proxy":
-        return [failed("proxy", obstacle.error, doing)]
+        check = failed("proxy", obstacle.error, doing)
+        # A proxy that could not reach the host, rather than did not want to.
+        passes = isinstance(obstacle.error, UnreachableError) and obstacle.error.transient
+        return [_or_region(check, probe) if passes else check]
     if obstacle.step == "tls":
         return [*checks, failed("tls", obstacle.error, doing)]
     return [*checks, _tls(probe, None), failed("registry", obstacle.error, doing)]
+
+
+def _or_region(check: Check, probe: RegistryProbe) -> Check:
+    """Add to what a host that is not reached may mean: its name may be of a region that there is not."""
+    host = ecr_host(probe.registry)
+    if host is None or host.is_public:
+        return check
+    return replace(check, next_step=f"{check.next_step} Or there is no such host: check the region ({host.region}).")
 
 
 def _cut_off(checks: list[Check]) -> Network:
@@ -168,11 +182,11 @@ def _clock(response: Response, now: float) -> Check:
     side = "ahead of" if offset > 0 else "behind"
     if abs(offset) <= CLOCK_TOLERANCE:
         exact = abs(offset) < 2
-        return ok("clock", "as the registry's" if exact else f"{abs(offset):.0f} s {side} the registry's")
+        return ok("clock", "matches the registry's" if exact else f"{abs(offset):.0f} s {side} the registry's")
     return failed(
         "clock",
         DeniedError(
-            f"this machine's clock is {abs(offset) / 60:.0f} minutes {side} the registry's",
+            f"this machine's clock is {duration(abs(offset))} {side} the registry's",
             hint="Set the clock (NTP); AWS and token services refuse what is signed at another time.",
         ),
     )

@@ -322,6 +322,30 @@ def test_a_profile_may_be_called_anything(run: AwsRun, name: str) -> None:
 # Credentials that are not there, or cannot be had.
 
 
+@pytest.mark.parametrize(
+    ("given", "lacking"),
+    [
+        ({"AWS_ACCESS_KEY_ID": "AKIAX"}, "AWS_SECRET_ACCESS_KEY"),
+        ({"AWS_ACCESS_KEY_ID": "AKIAX", "AWS_SECRET_ACCESS_KEY": ""}, "AWS_SECRET_ACCESS_KEY"),
+        ({"AWS_SECRET_ACCESS_KEY": "x"}, "AWS_ACCESS_KEY_ID"),
+        ({"AWS_SECRET_ACCESS_KEY": "x", "AWS_ACCESS_KEY_ID": ""}, "AWS_ACCESS_KEY_ID"),
+    ],
+)
+def test_half_a_key(run: AwsRun, given: dict[str, str], lacking: str) -> None:
+    run.be(run.without_keys() | given)
+    error = failed(run)
+    assert type(error) is InputError
+    assert error.message == f"{DOING} failed: Partial credentials found in env, missing: {lacking}"
+    assert error.hint == "Set what is missing too, or take the rest away."
+    assert run.aws.count() == 0
+
+
+def test_half_a_key_beside_a_whole_one(run: AwsRun) -> None:
+    run.profiles(credentials="[default]\nKEYS\n")
+    run.set(AWS_SECRET_ACCESS_KEY="x", AWS_ACCESS_KEY_ID="")
+    assert run.make().origin() == "credentials file"
+
+
 def test_no_credentials(run: AwsRun) -> None:
     run.be(run.without_keys())
     error = failed(run)
@@ -343,8 +367,14 @@ def test_no_credentials(run: AwsRun) -> None:
         ("", CREDENTIALS, "nobody", InputError, "profile (nobody) could not be found"),
         (f"[profile x]\nrole_arn = {ROLE}\n", "", "x", InputError, "source_profile"),
         (f"[profile x]\nrole_arn = {ROLE}\nsource_profile = y\n", "", "x", InputError, "y"),
-        ("[profile x]\ncredential_process = /bin/echo no json\n", "", "x", DeniedError, "should give them does not"),
-        ("[profile x]\ncredential_process = /bin/echo []\n", "", "x", DeniedError, "should give them does not"),
+        (
+            "[profile x]\ncredential_process = /bin/echo no json\n",
+            "",
+            "x",
+            DeniedError,
+            "source gave none that can be used",
+        ),
+        ("[profile x]\ncredential_process = /bin/echo []\n", "", "x", DeniedError, "source gave none that can be used"),
         ("[profile x]\ncredential_process = /bin/false\n", "", "x", DeniedError, "custom-process"),
         ("[profile x]\ncredential_process = /nonexistent/x\n", "", "x", InputError, "/nonexistent/x, which cannot be"),
     ],

@@ -227,6 +227,12 @@ def test_the_largest_logo(tmp_path: Path) -> None:
         (png(59, 60), "has 59 x 60 pixels, and each side has 60 to 2048"),
         (png(60, 59), "has 60 x 59 pixels"),
         (png(2049, 60), "has 2049 x 60 pixels"),
+        (png(60, 60)[:-1], "is not a whole PNG file: it was cut off"),
+        (png(60, 60)[:-12], "is not a whole PNG file"),
+        (png(60, 60)[:40], "is not a whole PNG file"),
+        (png(60, 60)[:33], "is not a whole PNG file"),
+        (png(60, 60).replace(b"IDAT", b"tEXt"), "is not a whole PNG file"),
+        (png(60, 60)[:33] + b"\xff" * 40, "is not a whole PNG file"),
         (png(60, 60, padding=512_000), "larger than 512000 bytes"),
     ],
 )

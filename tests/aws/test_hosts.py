@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from manifestctl.aws.hosts import PUBLIC_HOST, PUBLIC_REGION, EcrHost, ecr_host
+from manifestctl.aws.hosts import PUBLIC_HOST, PUBLIC_REGION, EcrHost, ecr_host, looks_like_ecr
 from manifestctl.transport.profiles import ECR_PUBLIC_HOSTS, profile_for
 
 ACCOUNT = "123456789012"
@@ -66,6 +66,26 @@ def test_the_name_of_a_private_registry_says_it_all(domain: str, region: str, fi
 def test_all_others_are_not_amazons(registry: str) -> None:
     assert ecr_host(registry) is None
     assert not profile_for(registry).amazon
+
+
+@pytest.mark.parametrize(
+    ("registry", "like"),
+    [
+        ("12345678901.dkr.ecr.eu-west-1.amazonaws.com", True),
+        (f"{ACCOUNT}.DKR.ECR.eu-west-1.amazonaws.com:443", True),
+        (f"{ACCOUNT}.dkr-ecr.eu-west-1.on.aws.example", True),
+        ("public.ecr.aws.com", True),
+        ("public-ecr.aws", True),
+        ("gallery.ecr.aws", True),
+        ("public.ecr.aws", False),
+        (f"{ACCOUNT}.dkr.ecr.eu-west-1.amazonaws.com", False),
+        ("secr.laws.example", False),
+        ("registry.aws.example", False),
+        ("ecr.example", False),
+    ],
+)
+def test_what_only_looks_like_amazons(registry: str, like: bool) -> None:
+    assert looks_like_ecr(registry) == like
 
 
 def test_profiles_say_the_same() -> None:

@@ -124,6 +124,34 @@ def test_each_refusal_has_its_error(code: str, said: str, status: int, kind: typ
         assert error.repository_unknown is (code == "RepositoryNotFoundException")
 
 
+class Signing(HttpServer):
+    """Does not take a signature, and says as AWS does what it would have signed."""
+
+    def answer(self, request: Any) -> Response:
+        """Answer."""
+        said = (
+            "The request signature we calculated does not match the signature you provided. Check your AWS Secret "
+            "Access Key and signing method.\n\nThe Canonical String for this request should have been\n'POST\n/\n\n"
+            f"x-amz-security-token:{request.headers['x-amz-security-token']}\n'\n\nThe String-to-Sign should have "
+            "been\n'AWS4-HMAC-SHA256\n20240101T000000Z\n'\n"
+        )
+        body = json.dumps({"__type": "InvalidSignatureException", "message": said}).encode()
+        return Response(400, body, {"Content-Type": "application/x-amz-json-1.1"})
+
+
+def test_what_aws_would_have_signed_is_not_shown(run: AwsRun) -> None:
+    token = "FwoGZXIvYXdzEJr" + "A1b2C3d4/+" * 80
+    run.set(AWS_SESSION_TOKEN=token)
+    with Signing() as server:
+        elsewhere(run, server.url)
+        error = failed(run)
+    assert "does not match the signature you provided" in error.message
+    assert "should have been" not in error.message
+    assert "x-amz-security-token" not in error.message
+    assert token[:20] not in f"{error.__cause__!r} {vars(error.__cause__)}"
+    assert "The secret access key does not belong to the access key" in error.hint
+
+
 def test_a_refusal_names_the_credentials(run: AwsRun) -> None:
     quota = run.aws.quota(OPERATION)
     error = failed(run)
@@ -174,8 +202,8 @@ def test_a_session_that_has_ended(run: AwsRun) -> None:
 @pytest.mark.parametrize(
     ("skew", "words", "told"),
     [
-        (1200.0, "Signature expired", "this machine's clock is 20 min behind AWS's"),
-        (-1200.0, "Signature not yet current", "this machine's clock is 20 min ahead of AWS's"),
+        (1200.0, "Signature expired", "this machine's clock is 20 minutes behind AWS's"),
+        (-1200.0, "Signature not yet current", "this machine's clock is 20 minutes ahead of AWS's"),
     ],
 )
 def test_a_clock_that_is_wrong(run: AwsRun, skew: float, words: str, told: str) -> None:
@@ -191,7 +219,7 @@ def test_a_session_that_ended_by_another_clock(run: AwsRun) -> None:
     run.be(run.aws.environ(access_key=run.aws.add_key(token="t0ken", expired=True)))
     run.aws.skew = 1200.0
     error = failed(run)
-    assert error.message.endswith("20 min behind AWS's")
+    assert error.message.endswith("20 minutes behind AWS's")
     assert "Set this machine's clock" in error.hint
 
 
@@ -210,7 +238,9 @@ def test_the_offset_of_the_clock(date: str, offset: float | None) -> None:
     assert clock_offset({"date": date} if date else {}, NOW) == offset
 
 
-@pytest.mark.parametrize(("offset", "words"), [(360.0, "6 min ahead of"), (-7200.0, "120 min behind")])
+@pytest.mark.parametrize(
+    ("offset", "words"), [(360.0, "6 minutes ahead of"), (-7200.0, "2 hours behind"), (-57600 * 60.0, "40 days behind")]
+)
 def test_the_clock_in_words(offset: float, words: str) -> None:
     assert wrong_clock(offset) == f"this machine's clock is {words} AWS's"
 
@@ -464,18 +494,23 @@ KEYS = '"Version": 1, "AccessKeyId": "AKIATESTTESTTESTTEST", "SecretAccessKey": 
             "echo 'no such account' >&2; exit 3",
             "Error when retrieving credentials from custom-process: no such account",
         ),
-        ("printf '\\377' >&2; exit 3", "should give them does not: 'utf-8' codec"),
-        ("echo garbage", "should give them does not: Expecting value"),
-        ("true", "should give them does not: Expecting value"),
-        ("printf '\\377'", "should give them does not: 'utf-8' codec"),
-        ("echo '[]'", "should give them does not: AttributeError"),
+        (f"echo '{{{KEYS}}}' >&2; exit 3", "custom-process: it wrote something that is not shown"),
+        ("echo 'no: aws_secret_access_key=s3cret' >&2; exit 3", "custom-process: no: aws_secret_access_key=…"),
+        ("printf '\\377' >&2; exit 3", "source gave none that can be used: 'utf-8' codec"),
+        ("echo garbage", "source gave none that can be used: Expecting value"),
+        ("true", "source gave none that can be used: Expecting value"),
+        ("printf '\\377'", "source gave none that can be used: 'utf-8' codec"),
+        ("echo '[]'", "source gave none that can be used: AttributeError"),
         ("echo '{}'", "Unsupported version"),
         ("echo '{\"Version\": 1}'", "Missing required key in response: 'AccessKeyId'"),
-        (f'echo \'{{{KEYS}, "Expiration": "soon"}}\'', "should give them does not: Unknown string format: soon"),
+        (
+            f'echo \'{{{KEYS}, "Expiration": "soon"}}\'',
+            "source gave none that can be used: Unknown string format: soon",
+        ),
         (f'echo \'{{{KEYS}, "Expiration": "2020-01-01T00:00:00Z"}}\'', "refreshed credentials are still expired"),
         (
             'echo \'{"Version": 1, "AccessKeyId": null, "SecretAccessKey": null}\'',
-            "should give them does not: TypeError",
+            "source gave none that can be used: TypeError",
         ),
     ],
 )
@@ -487,8 +522,9 @@ def test_a_credential_process_that_gives_none(run: AwsRun, script: str, words: s
     error = failed(run, profile="ci")
     assert type(error) is DeniedError
     assert words in error.message
-    assert "s3cret" not in error.message
-    assert "by itself" in error.hint
+    told = [error.message, *map(str, (error.__cause__, error.__context__)), repr(run.world.events)]
+    assert "s3cret" not in "".join(told)
+    assert "on its own" in error.hint
 
 
 @pytest.mark.parametrize("command", ["", "'"])
@@ -496,7 +532,7 @@ def test_a_credential_process_that_is_no_command(run: AwsRun, command: str) -> N
     nobody(run, f"{PROCESS}{command}\n")
     error = failed(run, profile="ci")
     assert type(error) is DeniedError
-    assert "should give them does not" in error.message
+    assert "source gave none that can be used" in error.message
 
 
 @pytest.mark.parametrize(

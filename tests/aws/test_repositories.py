@@ -140,11 +140,50 @@ def test_who_may_not_ask_for_aliases_is_not_asked_for_it(run: AwsRun) -> None:
     assert run.world.said == [Noted(f"created the repository {WEB}")]
 
 
-def test_a_repository_made_under_another_alias_than_was_named_is_told(run: AwsRun) -> None:
+def test_a_repository_made_under_another_alias_than_was_named_ends_the_run(run: AwsRun) -> None:
     run.aws.deny("ecr-public:DescribeRegistries", explicit=True)
-    assert make_missing(run, "public.ecr.aws/initech/web")
+    with pytest.raises(InputError) as caught:
+        make_missing(run, "public.ecr.aws/initech/web")
+    assert caught.value.message.startswith(f"{WEB} was made, and not public.ecr.aws/initech/web: whether 'initech' is")
+    assert caught.value.hint.startswith(f"Write {WEB}: that repository was left.")
+    # The second time it is there, and still not where it was wanted.
+    with pytest.raises(InputError, match=f"the repository of this account is {WEB}, and whether") as caught:
+        make_missing(run, "public.ecr.aws/initech/web")
+    assert caught.value.hint.startswith(f"Write {WEB}, or allow ecr-public:DescribeRegistries")
+
+
+def test_a_repository_that_is_there_and_of_which_nothing_may_be_asked(run: AwsRun) -> None:
+    run.aws.add_repository("web")
+    run.aws.deny("ecr-public:Describe*")
+    assert not make_missing(run, "public.ecr.aws/initech/web")
+
+
+@pytest.mark.parametrize("text", ["acme/web", "acme-labs/web"])
+def test_a_bare_name_that_begins_with_an_alias_of_ours(run: AwsRun, text: str) -> None:
+    run.aws.add_alias("acme-labs")
+    with pytest.raises(InputError) as caught:
+        create(RepositoryName.parse(text), {}, run.make(), run.world.runtime)
+    assert f"would be made as public.ecr.aws/acme/{text}" in caught.value.message
+    assert caught.value.hint == f"Write public.ecr.aws/{text}; or public.ecr.aws/acme/{text} if that is what is meant."
+    assert run.aws.operations == ["DescribeRegistries"]
+
+
+def test_a_bare_name_that_begins_with_an_alias_of_nobody_we_know(run: AwsRun) -> None:
+    for name in ("team/web", "acme"):
+        made = create(RepositoryName.parse(name), {}, run.make(), run.world.runtime)
+        assert made is not None
+        assert made.uri == f"public.ecr.aws/acme/{name}"
+    # A name of one part needs no asking.
+    assert run.aws.operations == ["DescribeRegistries", "CreateRepository", "CreateRepository"]
+    assert run.world.heard(Warned) == []
+
+
+def test_a_bare_name_that_begins_with_an_alias_which_may_not_be_asked_for_is_told_afterwards(run: AwsRun) -> None:
+    run.aws.deny("ecr-public:DescribeRegistries")
+    for name in ("acme/web", "team/web"):
+        assert create(RepositoryName.parse(name), {}, run.make(), run.world.runtime) is not None
     [warned] = run.world.heard(Warned)
-    assert warned.message.startswith(f"{WEB} was made, which may not be public.ecr.aws/initech/web: ")
+    assert warned.message == "public.ecr.aws/acme/acme/web was made: 'acme/web' was taken for a name without an alias"
 
 
 def test_a_failure_to_ask_for_aliases_is_no_denial(run: AwsRun) -> None:

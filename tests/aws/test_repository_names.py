@@ -63,7 +63,7 @@ def test_what_the_host_says() -> None:
         ("web:1@sha256:0", "has no digest", "Write web"),
         ("ghcr.io/acme/web", "ghcr.io is not a registry of Amazon ECR", "by their own means"),
         ("localhost/web", "localhost is not a registry", "by their own means"),
-        (f"{PUBLIC}:443/acme/web", f"{PUBLIC}:443 is not a registry", "by their own means"),
+        (f"{PUBLIC}:443/acme/web", f"{PUBLIC}:443 is not a registry", "has no port"),
         (f"{PUBLIC}/acme/{PUBLIC}/acme/web", f"host {PUBLIC} stands inside", f"once: {PUBLIC}/acme/web"),
         (f"{PUBLIC}/{PUBLIC}/acme/web", f"host {PUBLIC} stands inside", f"once: {PUBLIC}/acme/web"),
         (f"{PUBLIC}/acme/{PRIVATE}/web", f"host {PRIVATE} stands inside", f"once: {PRIVATE}/web"),
@@ -88,6 +88,7 @@ def test_what_the_host_says() -> None:
         ("web\n", r"'web\n' is not a repository name", "lower-case"),
         (f"{PUBLIC}/a b/web", "'a b' is not an alias", "ALIAS"),
         (f"{PUBLIC}/::x/web", "is not an alias", "ALIAS"),
+        ("12345.dkr.ecr.eu-west-1.amazonaws.com/web", "is not a registry of Amazon ECR", "12 digits of its account"),
     ],
 )
 def test_what_aws_would_refuse(text: str, reason: str, hint: str) -> None:

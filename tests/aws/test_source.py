@@ -213,6 +213,14 @@ def test_registries_that_share_a_token_lose_it_together(run: AwsRun) -> None:
     assert kept(run, ONE) == kept(run, TWO) == run.aws.tokens[1].password
 
 
+def test_another_registry_that_renews_what_was_replaced_already_has_its_own_entry_in_the_cache(run: AwsRun) -> None:
+    source = source_of(run)
+    stale = got(source, ONE)
+    fresh = source.renew(ONE, "web", stale)
+    assert source.renew(TWO, "web", stale) == fresh
+    assert kept(run, ONE) == kept(run, TWO) == run.aws.tokens[1].password
+
+
 def test_threads_renew_once(run: AwsRun) -> None:
     source = source_of(run)
     stale = got(source)
@@ -262,7 +270,9 @@ def test_credentials_that_are_denied_are_an_error_asked_for_once(run: AwsRun, ac
         with pytest.raises(DeniedError, match=action) as caught:
             source.credential(PUBLIC, repository)
         assert action in caught.value.statement
+        assert "; nothing was stored" not in caught.value.message
         run.check_quiet(caught.value)
+        caught.value.message += "; nothing was stored"
     assert run.aws.operations == ["GetAuthorizationToken"]
     assert run.world.said == []
 

@@ -76,7 +76,7 @@ def source(ecr: EcrWorld) -> str:
 
 def test_all_is_well(ecr: EcrWorld) -> None:
     examined = at(ecr)
-    assert examined.names == [*NAMES, "credentials", *AWS, "repository", "quotas"]
+    assert examined.names == [*NAMES, "credentials", *AWS, "repository", "tag", "layers", "quotas"]
     assert examined.named("skipped") == ["dns", "tcp", "credentials"]
     assert examined.named("failed") == examined.named("warning") == []
     assert examined.exit_code == 0
@@ -100,7 +100,8 @@ def test_nothing_is_written_and_nothing_asked_twice(ecr: EcrWorld) -> None:
         "GetCallerIdentity",
     ]
     assert {call.region for call in ecr.aws.calls} == {"us-east-1"}
-    assert [request.method for request in ecr.public.requests] == ["GET", "POST", "DELETE"]
+    # The way; an upload and its end; the tag, and a layer.
+    assert [request.method for request in ecr.public.requests] == ["GET", "POST", "DELETE", "GET", "HEAD"]
     assert (ecr.public.open_uploads, ecr.public.cancelled_uploads) == (0, 1)
     assert ecr.registry.manifest_puts == []
 
@@ -210,7 +211,7 @@ def test_a_clock_that_is_wrong(ecr: EcrWorld) -> None:
     examined = at(ecr)
     assert examined.named("failed") == ["clock", "identity"]
     assert examined["clock"].seen == "this machine's clock is 30 minutes behind the registry's"
-    assert "clock is 30 min behind AWS's" in examined["identity"].seen
+    assert "clock is 30 minutes behind AWS's" in examined["identity"].seen
     assert "NTP" in examined["clock"].next_step
     assert examined.exit_code == 4
 
@@ -351,7 +352,7 @@ def test_the_alias_of_another_account_that_lets_us_in(ecr: EcrWorld) -> None:
     ecr.public.faults.add(status(202, headers=session), method="POST")
     examined = at(ecr, environ=ecr.environment(access_key=key))
     assert examined["repository"].state == "ok"
-    assert examined.named("warning") == ["alias"]
+    assert examined.named("warning") == ["alias", "layers"]
     assert examined["alias"].seen.startswith("acme is not an alias of this account's public registry")
     assert examined.exit_code == 0
 
@@ -501,10 +502,10 @@ def test_a_permission_is_no_hindrance_to_a_stored_log_in(ecr: EcrWorld) -> None:
 def test_stored_log_ins_are_left_out(ecr: EcrWorld) -> None:
     store(ecr, "yesterdays-password")
     examined = at(ecr, aws=AwsSettings("always"))
-    assert examined["credentials"].seen == "stored ones are not asked (--aws)"
+    assert examined["credentials"].seen == "stored ones are not asked (--aws, --profile)"
     assert examined["repository"].seen.endswith(f"({ENVIRONMENT})")
-    # The way and an upload; nothing was refused.
-    assert [request.status for request in ecr.public.requests] == [401, 202, 204]
+    # The way and an upload; nothing was refused, and nothing is there yet.
+    assert [request.status for request in ecr.public.requests] == [401, 202, 204, 404, 404]
 
 
 @pytest.mark.parametrize("stored", [True, False])
@@ -529,7 +530,7 @@ def test_a_helper_that_fails_does_not_stand_in_the_way(ecr: EcrWorld, target: st
     examined = at(ecr, target)
     check = examined["credentials"]
     assert check.state == "warning"
-    assert "docker-credential-not-there failed: it is not installed" in check.seen
+    assert "docker-credential-not-there, named for public.ecr.aws by credsStore in " in check.seen
     assert check.seen.endswith("; AWS credentials are used instead")
     assert check.next_step
     assert examined.exit_code == 0
@@ -539,10 +540,11 @@ def test_another_file_after_a_helper_that_fails(ecr: EcrWorld) -> None:
     (ecr.home / ".docker").mkdir()
     (ecr.home / ".docker" / "config.json").write_text('{"credsStore": "not-there"}')
     auth = base64.b64encode(f"AWS:{ecr.aws.token().password}".encode()).decode()
-    (ecr.home / "auth.json").write_text(json.dumps({"auths": {"public.ecr.aws": {"auth": auth}}}))
-    environ = ecr.environ | {"REGISTRY_AUTH_FILE": str(ecr.home / "auth.json")}
-    examined = at(ecr, environ=environ)
-    shown = f"auths['public.ecr.aws'] in {ecr.home}/auth.json"
+    podman = ecr.home / "own" / "containers" / "auth.json"
+    podman.parent.mkdir(parents=True)
+    podman.write_text(json.dumps({"auths": {"public.ecr.aws": {"auth": auth}}}))
+    examined = at(ecr, environ=ecr.environ | {"XDG_CONFIG_HOME": str(ecr.home / "own")})
+    shown = f"auths['public.ecr.aws'] in {podman}"
     assert examined["credentials"].state == "warning"
     assert examined["credentials"].seen.endswith(f"; {shown} is used instead")
     assert examined["repository"].seen.endswith(f"({shown})")
@@ -566,7 +568,7 @@ def test_a_private_registry(ecr: EcrWorld) -> None:
     ecr.aws.add_private_repository("web")
     target = f"{ecr.private_host}/web:1"
     examined = at(ecr, target)
-    assert examined.names == [*NAMES, "credentials", *PRIVATE, "repository", "quotas"]
+    assert examined.names == [*NAMES, "credentials", *PRIVATE, "repository", "tag", "layers", "quotas"]
     assert examined["get-authorization-token"].seen == "ecr:GetAuthorizationToken is allowed"
     assert examined.named("failed") == examined.named("warning") == []
     assert {call.region for call in ecr.aws.calls} == {"eu-west-1"}
@@ -621,7 +623,7 @@ def test_a_registry_with_a_password(tmp_path: Path, auth: type[BasicAuth], right
         host = registry.host
     last = examined["login" if alone else "repository"]
     assert examined["credentials"].seen == f"auths['{host}'] in {tmp_path}/auth.json"
-    assert examined.names[-2:] == ["credentials", last.name]
+    assert examined.names[len(NAMES) :] == ["credentials", last.name, *([] if alone else ["tag", "layers"])]
     assert last.state == ("ok" if right else "failed")
     assert examined.exit_code == (0 if right else 4)
     assert f"auths['{host}'] in {tmp_path}/auth.json" in last.seen
@@ -638,13 +640,44 @@ def test_a_registry_with_a_password_that_nobody_knows() -> None:
     assert examined.exit_code == 4
 
 
-def test_a_helper_that_fails(registry: FakeRegistry, tmp_path: Path) -> None:
-    path = tmp_path / "auth.json"
-    path.write_text(json.dumps({"credHelpers": {registry.host: "not-there"}}))
-    examined = examine(registry.reference("web", "1"), settings=TransportSettings(authfile=path))
+def test_a_helper_that_is_not_installed(tmp_path: Path) -> None:
+    with FakeRegistry(auth=BasicAuth()) as registry:
+        path = tmp_path / "auth.json"
+        path.write_text(json.dumps({"credHelpers": {registry.host: "not-there"}}))
+        examined = examine(registry.reference("web", "1"), settings=TransportSettings(authfile=path))
     assert examined.named("failed") == ["credentials"]
     assert examined["repository"].seen == "needs credentials that can be read"
     assert examined.exit_code == 4
+
+
+def test_a_helper_that_is_not_installed_stops_nothing_where_nobody_is_asked(
+    registry: FakeRegistry, tmp_path: Path
+) -> None:
+    path = tmp_path / "auth.json"
+    path.write_text('{"credsStore": "not-there"}')
+    examined = examine(registry.reference("web", "1"), settings=TransportSettings(authfile=path))
+    assert examined["credentials"].state == "warning"
+    assert examined["credentials"].seen.endswith(" is not installed where PATH finds it; the registry asks for none")
+    assert examined["credentials"].next_step.startswith("Install it, or take it out of that file")
+    assert examined["repository"].state == "ok"
+    assert examined.exit_code == 0
+
+
+def test_a_helper_that_is_not_installed_gives_way_to_the_next_file(tmp_path: Path) -> None:
+    docker, podman = (tmp_path / ".docker" / "config.json", tmp_path / ".config" / "containers" / "auth.json")
+    with FakeRegistry(auth=BasicAuth(password="open-sesame")) as registry:
+        for path, held in (
+            (docker, {"credsStore": "not-there"}),
+            (podman, {"auths": {registry.host: {"username": "user", "password": "open-sesame"}}}),
+        ):
+            path.parent.mkdir(parents=True)
+            path.write_text(json.dumps(held))
+        examined = examine(registry.reference("web", "1"), environ={"HOME": str(tmp_path)})
+        host = registry.host
+    assert examined["credentials"].state == "warning"
+    assert examined["credentials"].seen.endswith(f"; auths['{host}'] in {podman} is used instead")
+    assert examined["repository"].state == "ok"
+    assert examined.exit_code == 0
 
 
 def test_a_registry_that_asks_nobody(registry: FakeRegistry) -> None:

@@ -68,9 +68,9 @@ def test_a_relative_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     [
         ("notes.txt", "mine", "", 4, "not empty and is not an OCI layout"),
         ("index.json", "{", "", 1, "is not JSON"),
-        ("file", "", "/file", 4, "there cannot be a directory: Not a directory"),
+        ("file", "", "/file", 4, "a directory cannot be created here: Not a directory"),
         ("file", "", "/file/layout", 4, "there cannot be a directory: "),
-        ("file", "", "/" + "x" * 300, 4, "there cannot be a directory: File name too long"),
+        ("file", "", "/" + "x" * 300, 4, "a directory cannot be created here: File name too long"),
     ],
 )
 def test_no_place_for_a_layout(tmp_path: Path, name: str, content: str, target: str, code: int, words: str) -> None:

@@ -51,17 +51,20 @@ def needs(examined: Examined, what: str, *names: str) -> None:
 def test_all_is_well(registry: FakeRegistry) -> None:
     registry.faults.add(header("Date", formatdate(time.time(), usegmt=True)), times=FOREVER)
     examined = examine(registry.reference("web", "1"))
-    assert examined.names == [*NAMES, "credentials", "repository"]
-    assert examined.named("ok") == ["proxy", "tcp", "registry", "clock", "credentials", "repository"]
+    pushing = ["credentials", "repository", "tag", "layers"]
+    assert examined.names == [*NAMES, *pushing]
+    assert examined.named("ok") == ["proxy", "tcp", "registry", "clock", *pushing]
     assert examined.exit_code == 0
     assert examined["dns"].seen == "127.0.0.1 is an address already"
     assert examined["tls"].seen == f"{registry.host} is asked by plain HTTP: nothing is encrypted"
-    assert examined["clock"].seen == "as the registry's"
-    # The way, an upload, and its end; nothing is read or written.
+    assert examined["clock"].seen == "matches the registry's"
+    # The way, an upload, and its end; what a push asks before it sends anything; nothing is written.
     assert [(request.method, request.status) for request in registry.requests] == [
         ("GET", 200),
         ("POST", 202),
         ("DELETE", 204),
+        ("GET", 404),
+        ("HEAD", 404),
     ]
 
 
@@ -261,13 +264,13 @@ def test_a_registry_that_does_not_answer(registry: FakeRegistry) -> None:
 @pytest.mark.parametrize(
     ("seconds", "age", "state", "words"),
     [
-        (0, "", "ok", "as the registry's"),
+        (0, "", "ok", "matches the registry's"),
         (200, "", "ok", "200 s behind the registry's"),
         (-200, "", "ok", "200 s ahead of the registry's"),
         (1200, "", "failed", "this machine's clock is 20 minutes behind the registry's"),
         (-1200, "", "failed", "this machine's clock is 20 minutes ahead of the registry's"),
         # The answer was kept for so long by something on the way.
-        (-1200, "1200", "ok", "as the registry's"),
+        (-1200, "1200", "ok", "matches the registry's"),
         (-1200, "soon", "failed", "20 minutes ahead"),
     ],
 )
