@@ -15,17 +15,19 @@ from manifestctl.errors import (
     DocumentError,
     InputError,
     IntegrityError,
+    MissingContentError,
     NotFoundError,
     UnreachableError,
 )
 from manifestctl.files import reason
 from manifestctl.model.descriptor import Descriptor
 from manifestctl.model.digest import Digest
+from manifestctl.model.manifest import Manifest
 from manifestctl.model.strict_json import MANIFEST_LIMIT
-from manifestctl.stores.archive_file import open_archive
-from manifestctl.stores.archive_images import Images
+from manifestctl.stores.archive_file import must_be_unpacked, open_archive
+from manifestctl.stores.archive_images import Held, Images
 from manifestctl.stores.archive_index import Root, read_content
-from manifestctl.stores.base import Content, check_content, check_digest, checked
+from manifestctl.stores.base import Content, Foretold, check_content, check_digest, check_size, checked
 from manifestctl.stores.docker_save import Synthesised, synthesise
 from manifestctl.text import escape
 
@@ -36,12 +38,12 @@ if TYPE_CHECKING:
     from manifestctl.model.location import ArchiveLocation
     from manifestctl.runtime import Cancel, Runtime
     from manifestctl.stores.archive_file import ArchiveFile
-    from manifestctl.stores.archive_images import Held
     from manifestctl.stores.base import Blob, LocalImage, OnlyIf
     from manifestctl.stores.docker_save import SavedImage
     from manifestctl.stores.tar_index import Member
 
 
+_DAMAGED = "The archive is damaged, or was changed after it was made; make it again."
 _ABSENT = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG})
 _REFUSED = frozenset({errno.EACCES, errno.EPERM})
 
@@ -54,18 +56,25 @@ class ArchiveStore:
     """
 
     def __init__(
-        self, name: str, open_file: Callable[[], ArchiveFile], cancel: Cancel, *, prefer_saved: bool = True
+        self,
+        name: str,
+        open_file: Callable[[], ArchiveFile],
+        cancel: Cancel,
+        *,
+        prefer_saved: bool = True,
+        is_slow: Callable[[], bool] = lambda: False,
     ) -> None:
         """Bind to what ``open_file`` opens, once, when it is first read.
 
         ``name`` is what the store is called. Of what an archive holds twice, as Docker's does and as OCI's,
-        ``prefer_saved`` takes the first where both are right.
+        ``prefer_saved`` takes the first where both are right. ``is_slow`` tells whether opening it may take long.
         """
         self._name = name
         self._shown = escape(name)
         self._open_file = open_file
         self._cancel = cancel
         self._prefer_saved = prefer_saved
+        self._is_slow = is_slow
         self._lock = threading.Lock()
         self._opened: _Archive | None = None
 
@@ -76,12 +85,22 @@ class ArchiveStore:
         def open_file() -> ArchiveFile:
             return open_archive(location.path, escape(location.store), runtime)
 
-        return cls(location.store, open_file, runtime.cancel, prefer_saved=location.is_docker)
+        return cls(
+            location.store,
+            open_file,
+            runtime.cancel,
+            prefer_saved=location.is_docker,
+            is_slow=lambda: must_be_unpacked(location.path),
+        )
 
     @property
     def name(self) -> str:
         """``oci-archive:FILE`` or ``docker-archive:FILE``."""
         return self._name
+
+    def foretell(self) -> Foretold | None:
+        """Tell whether the archive must be unpacked before it can be read; what is in it cannot be told then."""
+        return Foretold() if self._is_slow() else None
 
     def resolve(self, name: str) -> Descriptor:
         """Say what a name or digest is."""
@@ -105,8 +124,9 @@ class ArchiveStore:
         what = self._what(descriptor)
         with self._errors():
             archive = self._archive()
-            raw = archive.file.read(archive.member(descriptor, what), limit, what)
-        check_content(raw, descriptor, what)
+            member, what = archive.place(descriptor, what)
+            raw = archive.file.read(member, limit, what)
+            check_content(raw, descriptor, what)
         return raw
 
     @contextlib.contextmanager
@@ -115,19 +135,18 @@ class ArchiveStore:
         what = self._what(descriptor)
         with self._errors():
             archive = self._archive()
-            member = archive.member(descriptor, what)
-        yield checked(self._chunks(archive.file, member), descriptor, what)
+            member, what = archive.place(descriptor, what)
+        yield self._watched(checked(archive.file.chunks(member), descriptor, what))
 
     def has(self, descriptor: Descriptor) -> bool:
         """Tell whether a blob is there, with the size that the descriptor says."""
         what = self._what(descriptor)
         try:
             with self._errors():
-                size = self._archive().member(descriptor, what).size
+                member, what = self._archive().place(descriptor, what)
+                check_size(member.size, descriptor, what)
         except NotFoundError:
             return False
-        if size != descriptor.size:
-            raise IntegrityError(f"{what}: it has {size} bytes, but its descriptor says {descriptor.size}")
         return True
 
     def write_blob(self, blob: Blob) -> NoReturn:
@@ -145,11 +164,12 @@ class ArchiveStore:
         with self._errors():
             return list(dict.fromkeys(name for held in self._archive().images.held for name in held.names))
 
-    def images(self) -> list[LocalImage]:
-        """List the images, in the archive's order, those without a name too."""
+    def images(self, name: str = "") -> list[LocalImage]:
+        """List the images, in the archive's order, those without a name too, or those that a name or a digest means."""
         with self._errors():
-            images = self._archive().images
-            return [images.describe(held) for held in images.held]
+            archive = self._archive()
+            found = archive.named(name, f"{self._shown}@{escape(name, 200)}") if name else archive.images.held
+            return [archive.images.describe(held) for held in found]
 
     def close(self) -> None:
         """Close the file; one that had to be unpacked is gone then."""
@@ -183,9 +203,8 @@ class ArchiveStore:
     def _what(self, descriptor: Descriptor) -> str:
         return f"{self._shown}@{descriptor.digest}"
 
-    def _chunks(self, file: ArchiveFile, member: Member) -> Iterator[bytes]:
+    def _watched(self, chunks: Iterator[bytes]) -> Iterator[bytes]:
         # Errors of what the caller does with a chunk are not this store's, so only the reading is covered.
-        chunks = file.chunks(member)
         while True:
             with self._errors():
                 chunk = next(chunks, None)
@@ -200,9 +219,12 @@ class ArchiveStore:
     def _errors(self) -> Iterator[None]:
         try:
             yield
+        except (DocumentError, IntegrityError) as error:
+            error.hint = error.hint or _DAMAGED
+            raise
         except OSError as error:
             if error.errno in _ABSENT:
-                hint = "" if not self._name.endswith(":-") else "Standard input is written /dev/stdin."
+                hint = "Check the path." if not self._name.endswith(":-") else "For standard input, write /dev/stdin."
                 raise NotFoundError(f"{self._shown} does not exist", hint=hint, repository_unknown=True) from error
             if error.errno in _REFUSED:
                 raise DeniedError(f"{self._shown}: {reason(error)}", hint="Check who may read the file.") from error
@@ -238,6 +260,21 @@ class _Archive:
             raise source.fault
         return source.content
 
+    def named(self, name: str, what: str) -> list[Held]:
+        """Return what a name (of a repository: all tags) or a digest means; raises `NotFoundError` if nothing."""
+        found = self.images.find(name, every_tag=True)
+        content = self.by_digest(name, what) if not found else None
+        if content is not None:
+            # One of the images of a list, or an image whose manifest was made here.
+            document = content.parse(what)
+            identity = document.config.digest if isinstance(document, Manifest) else content.digest
+            descriptor = Descriptor(document.media_type, content.digest, len(content.raw))
+            part = Held((), frozenset(), Root(descriptor, (), frozenset(), content, document))
+            found = [held for held in self.images.held if held.id == identity] or [part]
+        if not found:
+            raise self.images.missing(name)
+        return found
+
     def by_digest(self, name: str, what: str) -> Content | None:
         """Return the manifest of a digest; None if the name is none, or is the id of an image."""
         try:
@@ -250,9 +287,7 @@ class _Archive:
         member = self.file.blob(digest)
         if member is None:
             return next((made.content for made in self._all() if made.content.digest == digest), None)
-        if member.size > MANIFEST_LIMIT:
-            raise DocumentError(f"{what}: is larger than {MANIFEST_LIMIT} bytes", rule="json-too-large")
-        raw = self.file.read(member, MANIFEST_LIMIT, what)
+        raw = self.file.read_document(member, MANIFEST_LIMIT, what)
         check_digest(raw, digest, what)
         return Content(raw, "", digest)
 
@@ -265,22 +300,26 @@ class _Archive:
                     return made.content
         return read_content(self.file, wanted, what)
 
-    def member(self, wanted: Descriptor, what: str) -> Member:
-        """Return where a blob is; raises `NotFoundError`."""
-        member = self.file.blob(wanted.digest) or self._place(wanted.digest)
-        if member is None:
-            raise self.file.missing(what)
-        return member
+    def place(self, wanted: Descriptor, what: str) -> tuple[Member, str]:
+        """Return where a blob is, and what messages call it: a layer that has a file is called by that as well.
 
-    def _place(self, digest: Digest) -> Member | None:
+        Raises `NotFoundError`.
+        """
+        digest = wanted.digest
         configs = (image.config_member for image in self._saved if image.config.digest == digest)
-        layers = (made.places[digest] for made in self._all() if digest in made.places)
-        return next(configs, None) or next(layers, None)
+        member = self.file.blob(digest) or next(configs, None)
+        if member is not None:
+            return member, what
+        for made in self._all():
+            if digest in made.places:
+                name, member = made.places[digest]
+                return member, f"{what} (its file is '{escape(name, 200)}')"
+        raise self.file.missing(what)
 
     def _all(self) -> Iterator[Synthesised]:
         """Yield what was made already, then the rest; images that cannot be used have no part in it."""
         for saved in sorted(self._saved, key=lambda image: image not in self._made):
-            with contextlib.suppress(DocumentError, IntegrityError, NotFoundError):
+            with contextlib.suppress(DocumentError, IntegrityError, MissingContentError):
                 yield self._synthesised(saved)
 
     def _synthesised(self, saved: SavedImage) -> Synthesised:

@@ -7,7 +7,6 @@ wrote layers in the wrong order, releases before it none, and several write no e
 
 from __future__ import annotations
 
-import re
 from contextlib import suppress
 from dataclasses import field
 from typing import TYPE_CHECKING
@@ -20,6 +19,7 @@ from manifestctl.model.strict_json import CONFIG_LIMIT
 from manifestctl.stores.archive_index import INDEX_FILE, Root, manifests, roots
 from manifestctl.stores.base import LocalImage
 from manifestctl.stores.docker_save import MANIFEST_FILE, saved_images
+from manifestctl.stores.local_names import id_digits, means, podman_store, references
 from manifestctl.text import escape
 from manifestctl.values import dataclass
 
@@ -39,8 +39,6 @@ _PLAIN_LAYERS = frozenset(
         "application/vnd.oci.image.layer.nondistributable.v1.tar",
     }
 )
-# Docker shows 12 digits and takes fewer; a tag that is a date must not be taken for an image.
-_IMAGE_ID = re.compile(r"(?:sha256:)?([a-f0-9]{7,64})")
 _LISTED = 10
 
 
@@ -84,7 +82,7 @@ class Images:
         """Read what an archive holds.
 
         ``prefer_saved`` takes what ``manifest.json`` says where both could be taken. Raises `DocumentError` if it is
-        not an archive of images, or what is in it is not as it should be, `IntegrityError` and `NotFoundError`.
+        not an archive of images, or what is in it is not as it should be, `IntegrityError` and `MissingContentError`.
         """
         if file.find(MANIFEST_FILE) is None and file.find(INDEX_FILE) is None:
             raise _no_archive(file)
@@ -109,12 +107,21 @@ class Images:
 
         Raises `NotFoundError` if there is none, `InputError` if there are several.
         """
-        if not name:
-            return self._one(self.held, "")
-        for found in self._named(name):
-            if found:
-                return self._one(found, name)
-        raise NotFoundError(f"{self._file.what}: it holds no image '{escape(name, 200)}'", hint=self._near(name))
+        found = self.find(name) if name else self.held
+        if name and not found:
+            raise self.missing(name)
+        return self._one(found, name)
+
+    def find(self, name: str, *, every_tag: bool = False) -> list[Held]:
+        """Return the images that a name, tag or id may mean; several if that is not clear.
+
+        A name without a tag means ``latest``, or with ``every_tag`` all tags; Podman's ``localhost/`` may be left out.
+        """
+        return next((found for found in self._named(name, every_tag=every_tag) if found), [])
+
+    def missing(self, name: str) -> NotFoundError:
+        """Return the error for a name that no image has."""
+        return NotFoundError(f"{self._file.what}: it holds no image '{escape(name, 200)}'", hint=self._near(name))
 
     def describe(self, held: Held) -> LocalImage:
         """Say what is known of an image."""
@@ -138,14 +145,18 @@ class Images:
             return parse_config(self._file.read(member, CONFIG_LIMIT, what), what) if member is not None else None
         return None
 
-    def _named(self, name: str) -> Iterator[list[Held]]:
+    def _named(self, name: str, *, every_tag: bool) -> Iterator[list[Held]]:
         """Yield what fits the name, by one reading of it after the other."""
-        normal = _normal(name)
-        match = _IMAGE_ID.fullmatch(name)
         yield self._where(lambda held: name in held.names)
-        yield self._where(lambda held: normal in map(_normal, held.names))
+        for wanted in references((name,)):
+            yield self._in_store(wanted.store, wanted, every_tag=every_tag)
+            yield self._in_store(podman_store(name), wanted, every_tag=every_tag)
         yield self._where(lambda held: name in held.tags or name in map(_tag, held.names))
-        yield self._where(lambda held: match is not None and any(id_.startswith(match[1]) for id_ in held.ids))
+        digits = id_digits(name)
+        yield self._where(lambda held: digits != "" and any(id_.startswith(digits) for id_ in held.ids))
+
+    def _in_store(self, store: str, wanted: Reference, *, every_tag: bool) -> list[Held]:
+        return self._where(lambda held: any(means(wanted, name, store, every_tag=every_tag) for name in held.names))
 
     def _where(self, fits: Callable[[Held], bool]) -> list[Held]:
         return [held for held in self.held if fits(held)]
@@ -154,7 +165,7 @@ class Images:
         if len(found) == 1:
             return found[0]
         if not found:
-            raise NotFoundError(f"{self._file.what}: it holds no image")
+            raise NotFoundError(f"{self._file.what}: it holds no image", hint="Save the image again, by its name.")
         named = f"'{escape(name, 200)}' fits several of its images" if name else f"it holds {len(found)} images"
         raise InputError(
             f"{self._file.what}: {named}", hint=f"Name one of them: {_listed(held.label for held in found)}."

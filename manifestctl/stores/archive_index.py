@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 from manifestctl.errors import DocumentError, IntegrityError, ManifestctlError, NotFoundError
 from manifestctl.model.descriptor import Descriptor
 from manifestctl.model.manifest import Manifest
-from manifestctl.model.strict_json import MANIFEST_LIMIT, Fields, load
+from manifestctl.model.strict_json import MANIFEST_LIMIT, Fields
 from manifestctl.stores.base import Content, check_content
 from manifestctl.values import dataclass
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from manifestctl.model.digest import Digest
     from manifestctl.model.manifest import Index
@@ -23,6 +23,8 @@ INDEX_FILE = "index.json"
 FULL_NAME = "io.containerd.image.name"
 REF_NAME = "org.opencontainers.image.ref.name"
 _MAX_FILE = 64 * 1024 * 1024
+MAX_NAMED = 128 * 1024 * 1024
+"""Bytes of all manifests together that ``index.json`` names: they are kept while the archive is open."""
 _KEYS = frozenset({"schemaVersion", "mediaType", "manifests", "annotations"})
 
 
@@ -42,27 +44,36 @@ class Root:
     fault: ManifestctlError | None = None
 
 
-def roots(file: ArchiveFile) -> list[Root]:
+def roots(file: ArchiveFile, limit: int = MAX_NAMED) -> list[Root]:
     """Read ``index.json`` and what it names, attestations left out; nothing if there is none.
 
-    Raises `DocumentError` and `IntegrityError` for the file itself.
+    All that it names may have ``limit`` bytes together; what goes beyond has a fault. Raises `DocumentError` and
+    `IntegrityError` for the file itself.
     """
-    member = file.find(INDEX_FILE)
-    if member is None:
+    if file.find(INDEX_FILE) is None:
         return []
     what = f"{file.what}/{INDEX_FILE}"
-    fields = Fields.of(load(file.read(member, _MAX_FILE, what), what, _MAX_FILE), what, "", _KEYS)
-    found: dict[Digest, Root] = {}
+    fields = Fields.of(file.load(INDEX_FILE, _MAX_FILE), what, "", _KEYS)
+    entries: dict[Digest, list[Descriptor]] = {}
     # Docker writes null when an image was saved by its digest.
     for place, value in enumerate(fields.array("manifests") or []):
         entry = Descriptor.from_json(value, what, f"/manifests/{place}")
-        if entry.is_attestation:
-            continue
-        full, ref = entry.annotations.get(FULL_NAME), entry.annotations.get(REF_NAME)
-        names, tags = tuple(name for name in (full or ref,) if name), frozenset({ref} if ref else ())
-        root = found.get(entry.digest) or _read(file, entry)
-        found[entry.digest] = replace(root, names=tuple(dict.fromkeys(root.names + names)), tags=root.tags | tags)
-    return list(found.values())
+        if not entry.is_attestation:
+            entries.setdefault(entry.digest, []).append(entry)
+    found = []
+    left = limit
+    for same in entries.values():
+        root = _named(same, _read(file, same[0], left))
+        left -= len(root.content.raw) if root.content is not None else 0
+        found.append(root)
+    return found
+
+
+def _named(entries: Sequence[Descriptor], root: Root) -> Root:
+    """Return what several entries name, with the names that they give it."""
+    said = [(entry.annotations.get(FULL_NAME), entry.annotations.get(REF_NAME)) for entry in entries]
+    names = dict.fromkeys(name for full, ref in said if (name := full or ref))
+    return replace(root, names=tuple(names), tags=frozenset(ref for _, ref in said if ref))
 
 
 def read_content(file: ArchiveFile, wanted: Descriptor, what: str) -> Content:
@@ -73,9 +84,7 @@ def read_content(file: ArchiveFile, wanted: Descriptor, what: str) -> Content:
     member = file.blob(wanted.digest)
     if member is None:
         raise file.missing(what)
-    if member.size > MANIFEST_LIMIT:
-        raise DocumentError(f"{what}: is larger than {MANIFEST_LIMIT} bytes", rule="json-too-large")
-    raw = file.read(member, MANIFEST_LIMIT, what)
+    raw = file.read_document(member, MANIFEST_LIMIT, what)
     check_content(raw, wanted, what)
     return Content(raw, wanted.media_type, wanted.digest)
 
@@ -99,11 +108,19 @@ def manifests(file: ArchiveFile, document: Manifest | Index) -> Iterator[Manifes
         one = _read(file, entry).document
 
 
-def _read(file: ArchiveFile, entry: Descriptor) -> Root:
+def _read(file: ArchiveFile, entry: Descriptor, room: int = MANIFEST_LIMIT) -> Root:
     what = f"{file.what}@{entry.digest}"
     root = Root(entry, (), frozenset())
     try:
+        if min(entry.size, MANIFEST_LIMIT) > room:
+            raise DocumentError(
+                f"{what}: it is not read, for the manifests that {INDEX_FILE} names are too large together",
+                hint="Make an archive with fewer images.",
+                rule="json-too-large",
+            )
         content = read_content(file, entry, what)
         return replace(root, content=content, document=content.parse(what))
-    except (DocumentError, IntegrityError, NotFoundError) as error:
+    except NotFoundError:
+        return replace(root, fault=file.incomplete(what))
+    except (DocumentError, IntegrityError) as error:
         return replace(root, fault=error)

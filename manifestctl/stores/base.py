@@ -158,6 +158,31 @@ class TagQuota(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class Foretold:
+    """What a store can say of its image while that is not here yet.
+
+    ``manifest`` is the digest of the manifest or list that reading the image will give. Where a manifest is made only
+    then, ``config`` is that of its config: it will be one of Docker's, and its layers plain tars. If nobody can tell,
+    there is neither. ``attested`` tells whether the list from which the image was chosen has attestations of it.
+    """
+
+    manifest: Digest | None = None
+    config: Digest | None = None
+    attested: bool = False
+
+
+@runtime_checkable
+class Foretelling(Protocol):
+    """A store that may have to bring its image here before any of it can be read, which can take long."""
+
+    def foretell(self) -> Foretold | None:
+        """Say what the image is without bringing it here; None if there is nothing to bring.
+
+        Raises what finding the image raises.
+        """
+
+
+@dataclass(frozen=True, slots=True)
 class LocalImage:
     """One image, or list of images, of this machine that could be pushed.
 
@@ -177,8 +202,12 @@ class LocalImage:
 class ImageLister(Protocol):
     """A store that can say which images it has."""
 
-    def images(self) -> list[LocalImage]:
-        """List the images, those without a name too."""
+    def images(self, name: str = "") -> list[LocalImage]:
+        """List the images, those without a name too, or those that a name, a tag or an id means.
+
+        What names one image when it is pushed gives that image. But a name without a tag, which means ``latest`` then,
+        gives all tags of the repository. Raises `NotFoundError` if there is no such image.
+        """
 
 
 class OpenStore(Protocol):
@@ -193,12 +222,17 @@ class OpenStore(Protocol):
 
 def check_content(raw: bytes, wanted: Descriptor, what: str) -> None:
     """Raise `IntegrityError` unless the bytes have the descriptor's size and digest; ``what`` names them."""
-    if len(raw) != wanted.size:
+    check_size(len(raw), wanted, what)
+    check_digest(raw, wanted.digest, what)
+
+
+def check_size(size: int, wanted: Descriptor, what: str) -> None:
+    """Raise `IntegrityError` unless the size is the descriptor's; ``what`` names what has it."""
+    if size != wanted.size:
         raise IntegrityError(
-            f"{what}: it has {len(raw)} bytes, but its descriptor says {wanted.size}",
+            f"{what}: it has {size} bytes, but its descriptor says {wanted.size}",
             hint="The list or manifest that names it is wrong, or the store is damaged; push the image again.",
         )
-    check_digest(raw, wanted.digest, what)
 
 
 def check_digest(raw: bytes, wanted: Digest, what: str) -> None:

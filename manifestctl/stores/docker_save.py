@@ -19,7 +19,7 @@ from manifestctl.model import media_types
 from manifestctl.model.descriptor import Descriptor
 from manifestctl.model.digest import Digest
 from manifestctl.model.manifest import ImageConfig, parse_config
-from manifestctl.model.strict_json import CONFIG_LIMIT, Fields, load
+from manifestctl.model.strict_json import CONFIG_LIMIT, Fields
 from manifestctl.stores.base import Content
 from manifestctl.text import escape, plural
 from manifestctl.values import dataclass
@@ -54,22 +54,21 @@ class SavedImage:
 
 @dataclass(frozen=True, slots=True)
 class Synthesised:
-    """The manifest made for a saved image, and where in the archive its layers are."""
+    """The manifest made for a saved image, and the files of its layers: their names, and where they are."""
 
     content: Content
-    places: dict[Digest, Member] = field(hash=False)
+    places: dict[Digest, tuple[str, Member]] = field(hash=False)
 
 
 def saved_images(file: ArchiveFile) -> list[SavedImage]:
     """Read ``manifest.json`` and the configs that it names; no images if there is none.
 
-    Raises `DocumentError`, `IntegrityError`, and `NotFoundError` if a config is not there.
+    Raises `DocumentError`, `IntegrityError`, and `MissingContentError` if a config is not there.
     """
-    member = file.find(MANIFEST_FILE)
-    if member is None:
+    if file.find(MANIFEST_FILE) is None:
         return []
     what = f"{file.what}/{MANIFEST_FILE}"
-    entries = load(file.read(member, _MAX_FILE, what), what, _MAX_FILE)
+    entries = file.load(MANIFEST_FILE, _MAX_FILE)
     if not isinstance(entries, list):
         raise DocumentError(f"{what}: it is not a JSON array", hint="It should be as 'docker save' writes it.")
     found = [_saved_image(file, entry, what, f"/{place}") for place, entry in enumerate(entries)]
@@ -86,7 +85,7 @@ def saved_images(file: ArchiveFile) -> list[SavedImage]:
 def synthesise(file: ArchiveFile, saved: SavedImage, cancel: Cancel) -> Synthesised:
     """Make the manifest of a saved image.
 
-    Raises `NotFoundError` if a layer is not there, `DocumentError` if the config does not fit the layers, and
+    Raises `MissingContentError` if a layer is not there, `DocumentError` if the config does not fit the layers, and
     `IntegrityError` if a packed layer is not what the config says.
     """
     what = f"{file.what}: image {saved.config.digest.short}"
@@ -104,7 +103,8 @@ def synthesise(file: ArchiveFile, saved: SavedImage, cancel: Cancel) -> Synthesi
         "layers": [Descriptor(base + suffixes[kind], digest, member.size).to_json() for digest, member, kind in layers],
     }
     raw = json.dumps(document, separators=(",", ":")).encode()
-    return Synthesised(Content.of(raw, document["mediaType"]), {digest: member for digest, member, _ in layers})
+    places = {digest: (name, member) for name, (digest, member, _) in zip(saved.layers, layers, strict=True)}
+    return Synthesised(Content.of(raw, document["mediaType"]), places)
 
 
 def _saved_image(file: ArchiveFile, entry: object, what: str, where: str) -> SavedImage:
@@ -112,7 +112,7 @@ def _saved_image(file: ArchiveFile, entry: object, what: str, where: str) -> Sav
     path = fields.required(fields.text, "Config")
     member = file.find(path)
     if member is None:
-        raise file.missing(f"{file.what}: the config '{escape(path, 200)}'")
+        raise file.incomplete(f"{file.what}: the config '{escape(path, 200)}'")
     named = f"{file.what}/{escape(path, 200)}"
     raw = file.read(member, CONFIG_LIMIT, named)
     config = Descriptor(media_types.DOCKER_CONFIG, Digest.of(raw), len(raw))
@@ -143,7 +143,7 @@ def _layer(file: ArchiveFile, name: str, diff_id: Digest, cancel: Cancel) -> tup
     member = file.find(name)
     what = f"{file.what}: the layer '{escape(name, 200)}'"
     if member is None:
-        raise file.missing(what)
+        raise file.incomplete(what)
     kind = file.kind(member)
     if kind == "none":
         return diff_id, member, kind

@@ -12,7 +12,6 @@ Three kinds of stores differ in what an image's id is, and in what the engine sa
 
 from __future__ import annotations
 
-import contextlib
 import difflib
 import re
 from dataclasses import replace
@@ -23,13 +22,14 @@ from manifestctl.model.descriptor import Descriptor, read_platform
 from manifestctl.model.digest import Digest
 from manifestctl.model.media_types import INDEXES
 from manifestctl.model.platforms import Platform
-from manifestctl.model.reference import DEFAULT_TAG, DOCKER_HUB, Reference
+from manifestctl.model.reference import DOCKER_HUB, Reference
 from manifestctl.model.strict_json import MAX_INTEGER, Fields
+from manifestctl.stores.local_names import id_digits, means, podman_store, references
 from manifestctl.text import escape
 from manifestctl.values import dataclass
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Sequence
 
 StoreKind = Literal["graph-driver", "containerd", "podman"]
 
@@ -43,7 +43,6 @@ _PLATFORM_KEYS = frozenset({"architecture", "os", "os.version", "os.features", "
 _LIST_KEYS = frozenset({"schemaVersion", "mediaType", "manifests"})
 _NO_NAME = "<none>"
 _FULL_ID = re.compile(r"(?:sha256:)?[0-9a-f]{64}")
-_ID = re.compile(r"(?:sha256:)?([0-9a-f]{4,64})")
 _MAX_NEAR = 5
 
 
@@ -53,13 +52,14 @@ class EnginePart:
 
     ``digest`` names it in the archive that the engine makes: a manifest's digest with the containerd image store, else
     the config's. ``size`` is in bytes, about as the archive will have them, if the engine says it. ``available`` tells
-    whether the content is on this machine.
+    whether the content is on this machine, ``attested`` whether the list has attestations of it.
     """
 
     platform: Platform
     digest: Digest
     size: int | None = None
     available: bool = True
+    attested: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,21 +143,23 @@ def with_entries(image: EngineImage, value: object, images: Iterable[EngineImage
     return replace(image, parts=tuple(parts), is_list=True, media_type=fields.text("mediaType") or "")
 
 
-def find_images(images: Sequence[EngineImage], text: str) -> list[EngineImage]:
+def find_images(
+    images: Sequence[EngineImage], text: str, *, every_tag: bool = False, by_name: bool = False
+) -> list[EngineImage]:
     """Return the images that a name, an id or the beginning of one may mean; several if that is not clear.
 
-    The name that was meant comes first among an image's own. A name without a tag means ``latest``; Podman's
-    ``localhost/`` may be left out. Raises `InputError` for what is neither a name nor an id.
+    The name that was meant comes first among an image's own. A name without a tag means ``latest``, or with
+    ``every_tag`` all tags; Podman's ``localhost/`` may be left out. With ``by_name`` no id is meant.
+
+    Raises `InputError` for what is neither a name nor an id.
     """
-    if not _FULL_ID.fullmatch(text) and (named := _by_name(images, text)):
+    if not _FULL_ID.fullmatch(text) and (named := _by_name(images, text, every_tag=every_tag)):
         return named
-    match = _ID.fullmatch(text)
-    if match is None:
+    digits = id_digits(text) if not by_name else ""
+    if not digits:
         return []
-    by_id = [image for image in images if image.id.encoded.startswith(match[1])]
-    return by_id or [
-        image for image in images if any(digest.encoded == match[1] for digest in _manifest_digests(image))
-    ]
+    by_id = [image for image in images if image.id.encoded.startswith(digits)]
+    return by_id or [image for image in images if any(digest.encoded == digits for digest in _manifest_digests(image))]
 
 
 def near_names(images: Iterable[EngineImage], text: str) -> list[str]:
@@ -195,6 +197,7 @@ def _summary(fields: Fields, kind: StoreKind) -> EngineImage:
 def _parts(entries: list[Any], fields: Fields) -> tuple[EnginePart, ...]:
     """Read what the containerd image store says of an image's manifests; attestations and the like are no images."""
     parts = []
+    attested = {_attested(entry) for entry in entries}
     for place, entry in enumerate(entries):
         where = f"{fields.where}/Manifests/{place}"
         part = Fields.of(entry, fields.what, where, _PART_KEYS)
@@ -203,9 +206,23 @@ def _parts(entries: list[Any], fields: Fields) -> tuple[EnginePart, ...]:
         descriptor = Descriptor.from_json(part.value.get("Descriptor"), fields.what, f"{where}/Descriptor")
         sizes = Fields.of(part.value.get("Size") or {}, fields.what, f"{where}/Size", _SIZE_KEYS)
         platform = _part_platform(part) or descriptor.platform or Platform("", "")
-        available = part.value.get("Available") is True
-        parts.append(EnginePart(platform, descriptor.digest, _number(sizes, "Content"), available=available))
+        parts.append(
+            EnginePart(
+                platform,
+                descriptor.digest,
+                _number(sizes, "Content"),
+                available=part.value.get("Available") is True,
+                attested=str(descriptor.digest) in attested,
+            )
+        )
     return tuple(parts)
+
+
+def _attested(entry: Any) -> object:
+    """Return the digest, as text, of the image that an entry attests; None if it attests nothing."""
+    data = entry.get("AttestationData") if isinstance(entry, dict) else None
+    named = data.get("For") if isinstance(data, dict) else None
+    return named if isinstance(named, str) else None
 
 
 def _part_platform(part: Fields) -> Platform | None:
@@ -238,34 +255,28 @@ def _merged(first: Iterable[str], second: Iterable[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys((*first, *second)))
 
 
-def _references(names: Iterable[str]) -> Iterator[Reference]:
-    """Yield the names that are references; other programs give images of the containerd store any name."""
-    for name in names:
-        with contextlib.suppress(InputError):
-            yield Reference.parse(name)
-
-
 def _manifest_digests(image: EngineImage) -> set[Digest]:
     """Return the digests of the manifest under which an image is known to registries."""
-    named = {reference.digest for reference in _references(image.digests) if reference.digest is not None}
+    named = {reference.digest for reference in references(image.digests) if reference.digest is not None}
     return named | {image.manifest} if image.manifest is not None else named
 
 
-def _by_name(images: Iterable[EngineImage], text: str) -> list[EngineImage]:
+def _by_name(images: Iterable[EngineImage], text: str, *, every_tag: bool) -> list[EngineImage]:
     exact = [_called(image, text) for image in images if text in image.names]
     if exact:
         return exact
     wanted = Reference.parse(text)
-    first, slash, _ = text.partition("/")
-    has_host = bool(slash) and ("." in first or ":" in first or first == "localhost")
-    local = "" if has_host else f"localhost/{wanted.repository.removeprefix('library/')}"
+    local = podman_store(text)
     found = []
     for image in images:
-        # Podman calls so what was built or loaded without a host.
-        stores = {wanted.store, local} if image.kind == "podman" else {wanted.store}
-        tagged = [name for name in image.names if _means(name, wanted, stores)]
-        if tagged or any(_means(name, wanted, stores) for name in image.digests):
-            found.append(_called(image, *tagged))
+        stores = (wanted.store, local) if image.kind == "podman" else (wanted.store,)
+        fitting = [
+            name
+            for name in (*image.names, *image.digests)
+            if any(means(wanted, name, store, every_tag=every_tag) for store in stores)
+        ]
+        if fitting:
+            found.append(_called(image, *(name for name in fitting if name in image.names)))
     return found
 
 
@@ -273,19 +284,8 @@ def _called(image: EngineImage, *names: str) -> EngineImage:
     return replace(image, names=_merged(names, image.names))
 
 
-def _means(name: str, wanted: Reference, stores: set[str]) -> bool:
-    return any(reference.store in stores and _same(reference, wanted) for reference in _references((name,)))
-
-
-def _same(other: Reference, wanted: Reference) -> bool:
-    # As Docker has it: where there is a digest the tag says nothing.
-    if wanted.digest is not None:
-        return other.digest == wanted.digest
-    return other.digest is None and (other.tag or DEFAULT_TAG) == (wanted.tag or DEFAULT_TAG)
-
-
 def _repository(name: str) -> str:
-    reference = next(_references((name,)), None)
+    reference = next(references((name,)), None)
     if reference is None:
         return name
     plain = reference.repository.removeprefix("library/")

@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 class _Awaited(Chain):
     """A chain that may be asked ahead: what was heard then is let out when it is asked for good."""
 
-    def __init__(self, sources: Iterable[CredentialSource], ahead: Ahead) -> None:
-        super().__init__(sources)
+    def __init__(self, sources: Iterable[CredentialSource], ahead: Ahead, *, without_aws: bool) -> None:
+        super().__init__(sources, without_aws=without_aws)
         self._ahead = ahead
 
     def credential(self, registry: str, repository: str) -> Credential | None:
@@ -76,7 +76,8 @@ class Keyring:
 
                 stored = self._stored.sources if self.use != "always" else ()
                 aws = EcrSource(self.aws, self._runtime, self.token_cache()) if self.use != "never" else None
-                self._amazon = _Awaited(ecr_sources(stored, aws, self._runtime), self._ahead)
+                sources = ecr_sources(stored, aws, self._runtime)
+                self._amazon = _Awaited(sources, self._ahead, without_aws=aws is None)
             return self._amazon
 
     def begin(self, registry: str, repository: str) -> None:

@@ -10,7 +10,6 @@ import contextlib
 import errno
 import json
 import os
-import stat
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
@@ -23,12 +22,30 @@ from manifestctl.errors import (
     NotFoundError,
     UnreachableError,
 )
-from manifestctl.files import locked, reason, replacing, sync_directory
+from manifestctl.files import (
+    Draft,
+    NotRegularError,
+    is_temporary,
+    locked,
+    open_regular,
+    reason,
+    remove_abandoned,
+    replacing,
+    sync_directory,
+)
 from manifestctl.model import media_types
 from manifestctl.model.descriptor import Descriptor
 from manifestctl.model.strict_json import MANIFEST_LIMIT, Fields, load
-from manifestctl.stores.base import Content, check_content, check_digest, checked, described
-from manifestctl.stores.layout_index import check_version, held_by, readable_digest, ref_name, with_entry
+from manifestctl.stores.base import Content, check_content, check_digest, check_size, checked, described
+from manifestctl.stores.layout_index import (
+    check_inside,
+    check_version,
+    held_by,
+    readable_digest,
+    ref_name,
+    stated_type,
+    with_entry,
+)
 from manifestctl.text import escape, plural
 
 if TYPE_CHECKING:
@@ -60,6 +77,7 @@ class LayoutStore:
         self._shown = escape(location.store)
         self._parsed: tuple[tuple[int, ...], dict[str, Any]] | None = None
         self._understood = False
+        self._tidied: set[Path] = set()
 
     @property
     def name(self) -> str:
@@ -79,7 +97,7 @@ class LayoutStore:
                 return self._read_content(name.digest, name.media_type, what, name)
             digest = readable_digest(name)
             if digest is not None:
-                return self._read_content(digest, self._stated_type(name), what)
+                return self._read_content(digest, stated_type(self._index()["manifests"], name), what)
             entry = self._entry(name, what)
             return self._read_content(entry.digest, entry.media_type, what, entry)
 
@@ -111,8 +129,7 @@ class LayoutStore:
                 size = os.fstat(file.fileno()).st_size
         except NotFoundError:
             return False
-        if size != descriptor.size:
-            raise IntegrityError(f"{what}: it has {size} bytes, but its descriptor says {descriptor.size}")
+        check_size(size, descriptor, what)
         return True
 
     def write_blob(self, blob: Blob) -> bool:
@@ -128,20 +145,15 @@ class LayoutStore:
         return True
 
     def write_stream(self, produced: Produced) -> Descriptor:
-        """Write content that is produced on the way: under a name of its own first, then under its digest."""
+        """Write content that is produced on the way; what its name is, its digest, is known when it is whole."""
         what = f"{produced.name} into {self._shown}"
         with self._errors(what, writing=True):
             self._make()
-            passing = self._root / f".{os.urandom(8).hex()}.tmp"
-            try:
-                with replacing(passing, sync=True) as file:
-                    for chunk in produced.open():
-                        file.write(chunk)
+            with Draft(self._root, "blob") as draft:
+                for chunk in produced.open():
+                    draft.file.write(chunk)
                 descriptor = produced.descriptor()
-                path = passing.replace(self._place(descriptor.digest, what))
-                sync_directory(path.parent)
-            finally:
-                passing.unlink(missing_ok=True)
+                draft.become(self._place(descriptor.digest, what), sync=True)
         return descriptor
 
     def write_manifest(self, content: Content, tag: str | None = None, only_if: OnlyIf | None = None) -> None:
@@ -206,7 +218,7 @@ class LayoutStore:
     def _refuse_strangers(self) -> None:
         """Raise unless the directory is empty, or holds nothing but what a run left that was killed in `_make`."""
         names = {path.name for path in self._root.iterdir()}
-        if any(name not in (_BLOBS, _INDEX_FILE) and not (name[0] == "." and name.endswith(".tmp")) for name in names):
+        if any(name not in (_BLOBS, _INDEX_FILE) and not is_temporary(name) for name in names):
             raise DeniedError(
                 f"{self._shown}: the directory is not empty and is not an OCI layout",
                 hint="Name an empty or new directory; nothing was written.",
@@ -215,12 +227,15 @@ class LayoutStore:
             self._read_index()
 
     def _place(self, digest: Digest, what: str) -> Path:
-        """Return where a blob is written; its directory is made."""
+        """Return where a blob is written; its directory is made, and rid of what killed runs left."""
         path = self._blob_path(digest)
-        self._check_inside(path.parent, what)
+        check_inside(path.parent, self._root, what)
         if not path.parent.exists():
             path.parent.mkdir(parents=True, exist_ok=True)
             sync_directory(path.parent.parent)
+        for directory in {self._root, path.parent} - self._tidied:
+            remove_abandoned(directory)
+            self._tidied.add(directory)
         return path
 
     def _is_layout(self) -> bool:
@@ -279,11 +294,6 @@ class LayoutStore:
             )
         return found[0]
 
-    def _stated_type(self, digest: str) -> str:
-        entries = self._index()["manifests"]
-        stated = (e.get("mediaType") for e in entries if isinstance(e, dict) and e.get("digest") == digest)
-        return next((media_type for media_type in stated if isinstance(media_type, str)), "")
-
     def _read_content(self, digest: Digest, media_type: str, what: str, wanted: Descriptor | None = None) -> Content:
         with self._open(digest, what) as file:
             raw = file.read(MANIFEST_LIMIT + 1)
@@ -308,17 +318,11 @@ class LayoutStore:
         return self._open_file(self._blob_path(digest), what)
 
     def _open_file(self, path: Path, what: str) -> IO[bytes]:
-        self._check_inside(path, what)
-        # Without O_NONBLOCK opening a FIFO would wait for a writer for ever.
-        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            os.close(descriptor)
-            raise DeniedError(f"{what}: it is not a regular file")
-        return os.fdopen(descriptor, "rb")
-
-    def _check_inside(self, path: Path, what: str) -> None:
-        if not Path(os.path.realpath(path)).is_relative_to(os.path.realpath(self._root)):
-            raise DeniedError(f"{what}: it is a link that leads out of the layout")
+        check_inside(path, self._root, what)
+        try:
+            return os.fdopen(open_regular(path), "rb")
+        except NotRegularError as error:
+            raise DocumentError(f"{what}: {reason(error)}", hint="Remove it, and write the image again.") from error
 
     def _chunks(self, file: IO[bytes], what: str) -> Iterator[bytes]:
         with self._errors(what):
@@ -340,5 +344,7 @@ def _failure(error: OSError, what: str, *, writing: bool) -> ManifestctlError:
     if not writing and error.errno in _ABSENT:
         return NotFoundError(f"{what} does not exist")
     if writing and error.errno in _NO_DIRECTORY:
-        return DeniedError(f"{what}: there cannot be a directory: {reason(error)}", hint="Name another directory.")
+        return DeniedError(
+            f"{what}: a directory cannot be created here: {reason(error)}", hint="Name another directory."
+        )
     return UnreachableError(f"{what}: cannot be {doing}: {reason(error)}")

@@ -5,6 +5,8 @@ Other tools write there too, so that an entry may be anything; what is not under
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
 from typing import Any
 
 from manifestctl.errors import DocumentError, InputError
@@ -16,6 +18,14 @@ REF_NAME = "org.opencontainers.image.ref.name"
 """The annotation that holds an entry's tag."""
 
 _VERSION = "imageLayoutVersion"
+
+
+def check_inside(path: Path, root: Path, what: str) -> None:
+    """Raise `DocumentError` if a file of a layout is a link that leads out of its directory."""
+    if not Path(os.path.realpath(path)).is_relative_to(os.path.realpath(root)):
+        raise DocumentError(
+            f"{what}: it is a link that leads out of the layout", hint="Put the file itself in the link's place."
+        )
 
 
 def check_version(raw: bytes, what: str) -> None:
@@ -44,6 +54,12 @@ def ref_name(entry: object) -> str | None:
     annotations = entry.get("annotations") if isinstance(entry, dict) else None
     name = annotations.get(REF_NAME) if isinstance(annotations, dict) else None
     return name if isinstance(name, str) else None
+
+
+def stated_type(entries: list[Any], digest: str) -> str:
+    """Return the media type that an entry states for a digest; ``""`` if none does."""
+    stated = (e.get("mediaType") for e in entries if isinstance(e, dict) and e.get("digest") == digest)
+    return next((media_type for media_type in stated if isinstance(media_type, str)), "")
 
 
 def held_by(entries: list[Any], tag: str) -> list[str]:

@@ -55,6 +55,7 @@ class Stores:
         self._exchanger: Exchanger | None = None
         self._clients: dict[str, RegistryClient] = {}
         self._stores: dict[str, Store] = {}
+        self._targets: set[str] = set()
         self._archives: list[ArchiveStore | EngineStore] = []
 
     @classmethod
@@ -74,13 +75,21 @@ class Stores:
             from manifestctl.transport.credentials import Chain
             from manifestctl.transport.docker_config import file_sources
 
-            return Chain(file_sources(stores.runtime, settings.authfile))
+            return Chain(file_sources(stores.runtime, settings.authfile), stores.runtime.observe)
 
         stores = cls(settings, credentials, runtime, aws)
         return stores
 
     def __call__(self, location: Location, *, write: bool = False) -> Store:
-        """Return the store of a location; see `OpenStore`. An archive that is to be written raises `DeniedError`."""
+        """Return the store of a location; see `OpenStore`. An archive that is to be written raises `DeniedError`.
+
+        A place that is to be written raises `InputError` if its name shows that it cannot be; see `check_target`.
+        """
+        if write and location.store not in self._targets:
+            from manifestctl.stores.targets import check_target
+
+            check_target(location, self._aws_settings, self.runtime)
+            self._targets.add(location.store)
         if isinstance(location, Reference):
             self.client(location.registry).authorizer.want(location.repository, write=write)
         elif isinstance(location, ArchiveLocation | EngineLocation) and write:

@@ -1,4 +1,4 @@
-"""What is said beside a manifest, in headers: its digest, conditions, warnings; and the limits that a registry sets."""
+"""What is said beside a manifest, in headers: its digest, conditions, warnings."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from manifestctl.errors import InputError
 from manifestctl.model.digest import Digest
 from manifestctl.stores.base import check_digest
-from manifestctl.text import outside, size
+from manifestctl.text import outside
 
 if TYPE_CHECKING:
     from manifestctl.stores.base import OnlyIf
@@ -37,12 +37,3 @@ def conditions(only_if: OnlyIf | None) -> dict[str, str]:
     if only_if is None:
         return {}
     return {"If-Match": f'"{only_if.digest}"'} if only_if.digest else {"If-None-Match": "*"}
-
-
-def check_quota(quota: str, what: str, count: int, most: int | None) -> None:
-    """Raise `InputError` for more bytes than the registry takes, before they are sent; ``most`` None is no limit."""
-    if most is not None and count > most:
-        raise InputError(
-            f"{what}: it has {size(count)}, more than the {size(most)} that this registry takes",
-            hint=f"It is the registry's quota of {quota}, which cannot be raised; make it smaller.",
-        )

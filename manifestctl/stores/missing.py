@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import threading
 from typing import TYPE_CHECKING, TypeVar
 
-from manifestctl.errors import ManifestctlError, NotFoundError
+from manifestctl.errors import NotFoundError
 from manifestctl.events import Noted
+from manifestctl.once import Once
 from manifestctl.text import escape
 
 if TYPE_CHECKING:
@@ -32,9 +32,7 @@ class MissingRepository:
         self._make = make
         self._lag = lag
         self._runtime = runtime
-        self._begun = False
-        self._error: ManifestctlError | None = None
-        self._lock = threading.Lock()
+        self._begun = Once()
 
     def writing(self, write: Callable[[], T]) -> T:
         """Write; where the repository is missing, make it if that is wanted, and write again."""
@@ -46,7 +44,7 @@ class MissingRepository:
                 if not error.repository_unknown or not self._may_come:
                     raise
                 if deadline is None:
-                    self._begin()
+                    self._begun.get(None, self._begin)
                     deadline = self._runtime.monotonic() + self._lag
                     if self._make is not None:
                         # Most often it is there at once.
@@ -62,18 +60,7 @@ class MissingRepository:
         return self._make is not None or self._lag > 0
 
     def _begin(self) -> None:
-        """Make the repository, or say that it is waited for; once. Raises what making it raised, each time."""
-        with self._lock:
-            if not self._begun:
-                try:
-                    self._prepare()
-                except ManifestctlError as error:
-                    self._error = error
-                self._begun = True
-        if self._error is not None:
-            raise self._error
-
-    def _prepare(self) -> None:
+        """Make the repository, or say that it is waited for. Raises what making it raises."""
         if self._make is not None:
             self._make()
             return

@@ -10,7 +10,9 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, NoReturn, Self
 
 from manifestctl.errors import InputError, ManifestctlError, UnreachableError
-from manifestctl.events import Exchanged
+from manifestctl.events import Exchanged, Warned
+from manifestctl.stores.missing import MissingRepository
+from manifestctl.stores.registry import RegistryStore
 from manifestctl.transport.auth import Authorizer
 from manifestctl.transport.client import Exchanger, RegistryClient
 from manifestctl.transport.connections import Connections
@@ -24,8 +26,10 @@ from manifestctl.transport.throttle import Throttle
 from manifestctl.values import dataclass
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from types import TracebackType
 
+    from manifestctl.events import Event
     from manifestctl.model.reference import Reference
     from manifestctl.stores.locate import Stores
     from manifestctl.transport.credentials import Chain
@@ -58,12 +62,19 @@ class RegistryProbe:
         self.host = self.profile.host(registry).lower()
         self._url = f"{self.settings.scheme(self.host)}://{self.host}"
         self.origin = Origin.parse(self._url)
-        # What changes no result is told by the result here.
-        quiet = replace(runtime, observe=lambda event: runtime.observe(event) if isinstance(event, Exchanged) else None)
-        self.runtime = quiet
+        self._observe = runtime.observe
+        self.warnings: list[str] = []
+        quiet = self.runtime = replace(runtime, observe=self._hear)
         self._retries = stores.retries()
         self._connections = Connections(self.settings, quiet)
         self._exchanger = Exchanger(self._connections, self.settings, quiet, stores.meter)
+
+    def _hear(self, event: Event) -> None:
+        """Pass requests on. What changes no result is told by the result here; warnings are kept for it."""
+        if isinstance(event, Exchanged):
+            self._observe(event)
+        elif isinstance(event, Warned):
+            self.warnings.append(event.message)
 
     def __enter__(self) -> Self:
         """Enter the block."""
@@ -95,22 +106,35 @@ class RegistryProbe:
         except UnreachableError as error:
             return Obstacle(failed_step(error, self.origin, proxied=proxied), error)
 
-    def log_in(self, chain: Chain) -> Tried:
+    def client(self, chain: Chain, reference: Reference | None = None) -> RegistryClient:
+        """Return what asks with the credentials of a chain, and for a repository with those that a push there needs."""
+        authorizer = Authorizer(self.registry, self._url, self.profile, chain, self._exchanger)
+        if reference is not None:
+            authorizer.want(reference.repository, write=True)
+        return RegistryClient(self._url, self.profile, self._exchanger, authorizer, Throttle(1))
+
+    def log_in(self, client: RegistryClient) -> Tried:
         """Ask for ``/v2/`` with credentials."""
         request = Request("GET", "/v2/", doing=f"logging in to {self.registry}")
-        return self._tried(self._client(chain), request)[0]
+        return self._tried(client, request, lambda send: send())[0]
 
-    def upload(self, reference: Reference, chain: Chain) -> Tried:
-        """Open an upload of a blob into a repository, and cancel it. OCI distribution-spec "Pushing blobs"."""
+    def upload(self, client: RegistryClient, reference: Reference, lag: float = 0.0) -> Tried:
+        """Open an upload of a blob into a repository, and cancel it. OCI distribution-spec "Pushing blobs".
+
+        One that the registry does not know is waited for ``lag`` seconds, as a push does.
+        """
         doing = f"opening an upload to {reference.store}"
-        client = self._client(chain)
-        client.authorizer.want(reference.repository, write=True)
         path = f"/v2/{reference.repository}/blobs/uploads/"
         request = Request("POST", path, reference.repository, {}, Body.of(b""), doing=doing, writes=True)
-        tried, location = self._tried(client, request)
+        waiting = MissingRepository(reference.store, None, lag, self.runtime)
+        tried, location = self._tried(client, request, waiting.writing)
         if tried.error is not None:
             return tried
         return replace(tried, left=not self._cancelled(client, reference, location))
+
+    def store(self, client: RegistryClient, reference: Reference) -> RegistryStore:
+        """Return a repository as a push sees it."""
+        return RegistryStore(reference, client, self._retries, self.runtime)
 
     def _cancelled(self, client: RegistryClient, reference: Reference, location: str) -> bool:
         request = Request("DELETE", location, reference.repository, doing="cancelling the upload", writes=True)
@@ -118,10 +142,6 @@ class RegistryProbe:
             return bool(location) and client.send(request).ok
         except ManifestctlError:
             return False
-
-    def _client(self, chain: Chain) -> RegistryClient:
-        authorizer = Authorizer(self.registry, self._url, self.profile, chain, self._exchanger)
-        return RegistryClient(self._url, self.profile, self._exchanger, authorizer, Throttle(1))
 
     def _greeted(self, request: Request) -> Greeting:
         url = self._exchanger.located(request, self._url, request.path)
@@ -134,7 +154,9 @@ class RegistryProbe:
             self._fail(response, request)
         return Greeting(response, encryption)
 
-    def _tried(self, client: RegistryClient, request: Request) -> tuple[Tried, str]:
+    def _tried(
+        self, client: RegistryClient, request: Request, waiting: Callable[[Callable[[], None]], None]
+    ) -> tuple[Tried, str]:
         """Send a request, again if need be; returns how that ended, and the Location of the answer."""
         answers: list[Response] = []
 
@@ -145,7 +167,7 @@ class RegistryProbe:
 
         error: ManifestctlError | None = None
         try:
-            self._retries.run(f"{request.method} when {request.doing}", once)
+            waiting(lambda: self._retries.run(f"{request.method} when {request.doing}", once))
         except ManifestctlError as failed:
             error = failed
         if not answers:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from manifestctl.errors import DocumentError, NotFoundError, UnreachableError
+from manifestctl.errors import DeniedError, DocumentError, NotFoundError, UnreachableError
 from manifestctl.model import media_types
 from manifestctl.model.manifest import Index
 from manifestctl.stores.base import Content
 from manifestctl.text import escape, plural
+from manifestctl.transport.failures import failure
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from manifestctl.transport.message import Response
 
 _MAX_PAGES = 1000
+# What registries without this API say: the specification's 404, and what others make of a path that they do not know.
+_NO_API = frozenset({400, 404, 405, 406, 501})
 
 
 def fallback_tag(subject: Digest) -> str:
@@ -31,6 +34,7 @@ def listed(store: Store, subject: Digest, ask: Callable[[str], tuple[Response, s
 
     ``ask`` sends the request of the API for a path, and returns any answer, with the path of the next page if there is
     one. What is not an index is no answer of the API: some registries answer unknown paths with a page of their own.
+    Raises `DeniedError` where the API is refused: then nobody knows what refers to the digest.
     """
     what = f"the referrers of {escape(store.name, 300)}@{subject}"
     found: dict[Digest, Descriptor] = {}
@@ -40,9 +44,14 @@ def listed(store: Store, subject: Digest, ask: Callable[[str], tuple[Response, s
         response, following = ask(path)
         content_type = media_types.essence(response.headers.get("content-type", ""))
         if not response.ok or content_type != media_types.OCI_INDEX:
-            if not seen:
+            error = None if response.ok else failure(response, f"listing {what}")
+            if isinstance(error, DeniedError):
+                raise error
+            if seen:
+                raise UnreachableError(f"{what}: after {plural(len(seen), 'page')} the registry said {response.status}")
+            if error is None or response.status in _NO_API:
                 return tagged(store, subject)
-            raise UnreachableError(f"{what}: after {plural(len(seen), 'page')} the registry said {response.status}")
+            raise error
         if response.truncated:
             raise DocumentError(f"{what}: the list is larger than {len(response.body)} bytes", rule="json-too-large")
         for descriptor in _entries(Content.of(response.body, content_type), what):

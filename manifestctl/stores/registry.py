@@ -18,11 +18,13 @@ from manifestctl.model import media_types
 from manifestctl.model.descriptor import Descriptor
 from manifestctl.model.digest import Digest
 from manifestctl.model.strict_json import MANIFEST_LIMIT
-from manifestctl.stores.base import Blob, Content, check_content, check_digest, checked, described
-from manifestctl.stores.manifest_headers import DIGEST_HEADER, check_header, check_quota, conditions, warning
+from manifestctl.once import Once
+from manifestctl.stores.base import Blob, Content, check_content, check_digest, check_size, checked, described
+from manifestctl.stores.manifest_headers import DIGEST_HEADER, check_header, conditions, warning
 from manifestctl.stores.manifest_writes import ManifestWrite
 from manifestctl.stores.missing import MissingRepository
-from manifestctl.stores.pages import TAGS_LIMIT, next_link, page_of_tags
+from manifestctl.stores.pages import TAGS_LIMIT, all_tags, next_link
+from manifestctl.stores.quotas import check_layers, check_manifest
 from manifestctl.text import outside
 from manifestctl.transport.failures import TRANSIENT, failure
 from manifestctl.transport.message import BODY_LIMIT, Body, Request, Response
@@ -41,7 +43,6 @@ if TYPE_CHECKING:
     from manifestctl.transport.retry import Retries
 
 _ACCEPT = {"Accept": media_types.ACCEPT}
-_MAX_PAGES = 10_000
 
 
 class RegistryStore:
@@ -66,9 +67,14 @@ class RegistryStore:
         self._heads_fail = self._streams_fail = False
         # Blobs that were looked for in vain, until they are written.
         self._absent: set[Digest] = set()
+        # One for all threads: it remembers which mounts are refused.
+        self._made = Once()
 
-    @functools.cached_property
+    @property
     def _uploads(self) -> Uploads:
+        return self._made.get("uploads", self._make_uploads)
+
+    def _make_uploads(self) -> Uploads:
         from manifestctl.stores.uploads import Uploads
 
         return Uploads(self._name, self.repository, self.client, self._retries, self._runtime)
@@ -82,6 +88,16 @@ class RegistryStore:
     def tags_per_image(self) -> int | None:
         """The most tags that an image may have here; None if there is no such limit."""
         return self.client.profile.tags_per_image
+
+    @property
+    def manifest_limit(self) -> int | None:
+        """The most bytes of a manifest or list; None if there is no such limit."""
+        return self.client.profile.manifest_limit
+
+    @property
+    def layer_limit(self) -> int | None:
+        """The most bytes of a layer; None if there is no such limit."""
+        return self.client.profile.layer_limit
 
     def resolve(self, name: str) -> Descriptor:
         """Say what a tag or digest is, by HEAD; where the answer lacks something, by GET."""
@@ -161,8 +177,7 @@ class RegistryStore:
         # What was looked for before is not looked for again.
         if blob.descriptor.digest not in self._absent and self.has(blob.descriptor):
             return False
-        most = self.client.profile.layer_limit
-        check_quota("layer size", described(blob.descriptor, self.name), blob.descriptor.size, most)
+        check_layers(self, [blob.descriptor])
         self._missing.writing(lambda: self._uploads.whole(blob))
         self._absent.discard(blob.descriptor.digest)
         return True
@@ -212,7 +227,7 @@ class RegistryStore:
         """
         what = f"{self.name}{f':{tag}' if tag else f'@{content.digest}'}"
         selector = tag or str(content.digest)
-        check_quota("manifest size", what, len(content.raw), self.client.profile.manifest_limit)
+        check_manifest(self, len(content.raw), what)
         headers = {"Content-Type": content.media_type, **conditions(only_if)}
         request = self._manifest("PUT", selector, f"writing {what}", headers, body=Body.of(content.raw))
 
@@ -226,20 +241,14 @@ class RegistryStore:
 
     def tags(self) -> list[str]:
         """List the tags, page by page."""
-        path = f"tags/list?n={self.client.profile.tags_page}"
-        tags: list[str] = []
-        seen: set[str] = set()
         doing = f"listing tags of {self.name}"
-        while path not in seen and len(seen) < _MAX_PAGES:
-            seen.add(path)
+
+        def ask(path: str) -> tuple[Response, str | None]:
             request = self._request("GET", path, doing, limit=TAGS_LIMIT)
             response = self._run(f"GET tags of {self.name}", functools.partial(self._ok, request))
-            tags += page_of_tags(response, self.name)
-            following = self._following(response, request)
-            if following is None:
-                return list(dict.fromkeys(tags))
-            path = following
-        raise UnreachableError(f"{doing} failed: it does not end after {len(seen)} pages")
+            return response, self._following(response, request)
+
+        return all_tags(ask, f"tags/list?n={self.client.profile.tags_page}", self.name)
 
     def _request(
         self,
@@ -318,11 +327,8 @@ class RegistryStore:
             return False
         if not response.ok:
             self._fail(response, request)
-        if response.length not in (None, descriptor.size):
-            raise IntegrityError(
-                f"{what}: it has {response.length} bytes, but its descriptor says {descriptor.size}",
-                hint="The manifest that names it is wrong; push the image again.",
-            )
+        if response.length is not None:
+            check_size(response.length, descriptor, what)
         return True
 
     def _holds(self, selector: str, content: Content, what: str) -> bool:

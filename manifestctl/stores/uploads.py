@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlencode
 
 from manifestctl.errors import DeniedError, IntegrityError, ManifestctlError, NotFoundError, UnreachableError
+from manifestctl.once import Once
 from manifestctl.stores.base import described
 from manifestctl.text import outside
-from manifestctl.transport.failures import failure, registry_errors
+from manifestctl.transport.failures import TRANSIENT, failure, registry_errors
 from manifestctl.transport.message import Body, Request, Response
 from manifestctl.transport.retry import retry_after
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from typing import TypeVar
 
     from manifestctl.model.descriptor import Descriptor
+    from manifestctl.model.digest import Digest
     from manifestctl.runtime import Runtime
     from manifestctl.stores.base import Blob, Produced
     from manifestctl.transport.client import RegistryClient
@@ -31,7 +33,7 @@ if TYPE_CHECKING:
     T = TypeVar("T")
 
 _OCTETS = {"Content-Type": "application/octet-stream"}
-_CREATED, _NOT_FOUND, _FAILING = 201, 404, 500
+_CREATED, _NOT_FOUND, _FAILING, _NOT_IMPLEMENTED = 201, 404, 500, 501
 # What registries answer that do not take a body of unknown length in one PATCH, or no empty closing PUT.
 _NO_STREAMING = frozenset({400, 405, 411, 413, 415, 416, 501})
 # What may be a session that is gone or a registry that fails; answered twice, it is taken for the same.
@@ -54,6 +56,11 @@ class Uploads:
         self._client = client
         self._retries = retries
         self._runtime = runtime
+        self._first_mounts = Once()
+        # The repositories from which nothing can be mounted.
+        self._unmountable: set[str] = set()
+        # Sessions that were opened instead of a mount, until the upload that follows takes them.
+        self._sessions: dict[Digest, str] = {}
 
     def whole(self, blob: Blob) -> None:
         """Upload content whose digest and length are known."""
@@ -65,8 +72,8 @@ class Uploads:
             # The answer to the last try may have been lost, or be wrong.
             if tried and self._is_there(blob.descriptor):
                 return
+            session = self._sessions.pop(blob.descriptor.digest, "") or self._begin(doing)
             tried.append(True)
-            session = self._begin(doing)
             request, response = self._end(session, blob.descriptor, doing, Body(blob.open, blob.descriptor.size))
             if not response.ok:
                 raise self._broken(response, request)
@@ -100,15 +107,43 @@ class Uploads:
     def mount(self, descriptor: Descriptor, source: str) -> bool:
         """Ask the registry to take a blob over from another of its repositories; returns whether it did.
 
-        Some say so and do not, so the blob is looked for. An upload session that it opens instead is left to expire:
-        what is sent then is sent as any other blob.
+        Some say so and do not, so the blob is looked for. An upload session that it opens instead is kept for the
+        upload of the blob. Others wait for what it says to the first blob, and after a refusal it is not asked again.
         """
+        answers: list[Response | None] = []
+
+        def ask() -> None:
+            answers.append(self._asked_to_mount(descriptor, source))
+
+        self._first_mounts.get(source, ask)
+        if not answers and source not in self._unmountable:
+            ask()
+        response = answers[0] if answers else None
+        if response is None:
+            return False
+        if response.status == _CREATED:
+            return self._is_mounted(descriptor)
+        if response.ok and (location := response.headers.get("location")):
+            self._sessions[descriptor.digest] = location
+        return False
+
+    def _asked_to_mount(self, descriptor: Descriptor, source: str) -> Response | None:
+        """Return what the registry says, or None if nothing comes of it; a refusal is noted."""
         what = described(descriptor, self._name)
         query = urlencode({"mount": str(descriptor.digest), "from": source})
         request = self._request("POST", f"blobs/uploads/?{query}", f"mounting blob {what}", {}, Body.of(b""))
         try:
             response = self._run(f"mount of {what}", lambda: self._client.send(request))
-            return response.status == _CREATED and self._is_there(descriptor)
+        except (DeniedError, UnreachableError):
+            self._unmountable.add(source)
+            return None
+        if _refuses_all(response.status):
+            self._unmountable.add(source)
+        return response
+
+    def _is_mounted(self, descriptor: Descriptor) -> bool:
+        try:
+            return self._is_there(descriptor)
         except (DeniedError, UnreachableError):
             return False
 
@@ -179,3 +214,11 @@ class Uploads:
         if isinstance(error, NotFoundError) and not error.hint:
             error.hint = "Check the repository's name; some registries want it to be made before the first push."
         return error
+
+
+def _refuses_all(status: int) -> bool:
+    """Tell whether an answer to a mount is about mounting, not about one blob, or a registry that fails just now.
+
+    404 may be about the blob, or a repository that is made before the next one is asked for.
+    """
+    return status == _NOT_IMPLEMENTED or (400 <= status < 500 and status not in TRANSIENT | {_NOT_FOUND})

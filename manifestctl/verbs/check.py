@@ -13,7 +13,7 @@ from manifestctl.parallel import Pool
 from manifestctl.text import escape
 from manifestctl.values import dataclass
 from manifestctl.verbs import rules
-from manifestctl.verbs.checks import Requirements, distinct, judge, same_repository
+from manifestctl.verbs.checks import Requirements, distinct, dropped_annotations, judge, same_repository
 from manifestctl.verbs.compose import Composed, Wording, compose
 from manifestctl.verbs.gather import Gathered, ImageRequest, Member, gather, start
 from manifestctl.verbs.rules import Policy
@@ -144,7 +144,8 @@ def examine(checked: Checked, stores: Sequence[Store], pool: Pool, *, copies: bo
     gathered = checked.gathered = gather(reads, pool, request.platforms, attestations=wants_attestations)
     loading.result()
     checked.findings += judge(request.target, request.images, gathered, request.needs, copies=copies)
-    _check_repository(request, gathered)
+    _check_repository(checked)
+    checked.findings += dropped_annotations(gathered, request.wording.annotations)
     digests = {str(member.manifest.digest) for member in gathered.members}
     kept = [item for item in gathered.attestations if not item.subject or item.subject in digests]
     composed = checked.composed = compose(gathered.members, kept, request.wording)
@@ -154,11 +155,18 @@ def examine(checked: Checked, stores: Sequence[Store], pool: Pool, *, copies: bo
     return composed
 
 
-def _check_repository(request: CheckRequest, gathered: Gathered) -> None:
+def _check_repository(checked: Checked) -> None:
+    """Raise `NotFoundError` if the target's repository does not exist, in place of a finding for each image in it."""
+    request = checked.request
     for image in request.images:
-        error = gathered.unknown_repositories.get(image.location.store)
+        error = checked.gathered.unknown_repositories.get(image.location.store)
         if error is not None and same_repository(image.location, request.target):
-            repository = escape(request.target.store, 300)
+            repository, store = (escape(place.store, 300) for place in (request.target, image.location))
+            checked.findings = [
+                finding
+                for finding in checked.findings
+                if (finding.rule, finding.repository) != ("image-missing", store)
+            ]
             raise NotFoundError(
                 error.message,
                 hint=f"{error.hint or f'Create the repository {repository}.'} Push the images into it first; those "
@@ -217,6 +225,7 @@ def _blob_finding(owner: Member | Attestation, blob: Descriptor, fault: Manifest
         repository=owner.repository,
         found="nothing" if rule == "layer-missing" else "something else",
         expected=f"{blob.size} bytes",
+        statement=fault.statement,
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Literal
 
 from manifestctl.model import media_types
@@ -9,9 +10,10 @@ from manifestctl.model.reference import Reference
 from manifestctl.text import escape, plural
 from manifestctl.values import dataclass
 from manifestctl.verbs import rules
+from manifestctl.verbs.label_checks import judge_labels
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from manifestctl.model.finding import Finding
     from manifestctl.model.location import Location
@@ -19,7 +21,10 @@ if TYPE_CHECKING:
     from manifestctl.verbs.gather import Gathered, ImageRequest, Member
 
 Attestations = Literal["keep", "drop", "require"]
-REVISION = "org.opencontainers.image.revision"
+
+# What may be so because another image was meant.
+_NOT_THERE = frozenset({"image-missing", "image-denied", "image-unreachable"})
+_MISNAMED = _NOT_THERE | {"other-repository"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,8 +48,10 @@ def judge(
 
     With ``copies`` images may live elsewhere, for they are going to be copied.
     """
+    questions = _colons(target, requests)
     findings = list(gathered.findings)
-    findings += _other_repositories(target, requests, gathered.members) if not copies else ()
+    findings += _other_repositories(target, requests, gathered, questions) if not copies else ()
+    findings = [_asking(finding, questions) for finding in findings]
     # What a second name of an image says of it must be as true as what the first one says.
     for member in gathered.members:
         findings += _of_one(member)
@@ -57,7 +64,7 @@ def judge(
     findings += _unattested(members, gathered) if needs.attestations == "require" else ()
     if not (members or gathered.findings):
         findings.append(_empty(target))
-    findings += _labels(members, needs)
+    findings += judge_labels(members, needs.same)
     return findings
 
 
@@ -76,14 +83,31 @@ def same_repository(one: Location, other: Location) -> bool:
     return one.store == other.store
 
 
+def _colons(target: Location, requests: Sequence[ImageRequest]) -> dict[str, str]:
+    """Ask, of each image that is written as a tag is, whether that tag of the target is meant."""
+    home = escape(target.store, 300)
+    bare = [escape(request.given, 300) for request in requests if not set("/:@").intersection(request.given)]
+    return {given: f"Did you mean ':{given}', the tag in {home}? " for given in bare}
+
+
+def _asking(finding: Finding, questions: Mapping[str, str]) -> Finding:
+    """Put the question into the hint where it may be the answer; it is not for what is in a list that was found."""
+    question = questions.get(finding.image) if finding.rule in _MISNAMED else None
+    return finding if question is None else replace(finding, hint=f"{question}{finding.hint}".rstrip())
+
+
 def _other_repositories(
-    target: Location, requests: Sequence[ImageRequest], members: Sequence[Member]
+    target: Location, requests: Sequence[ImageRequest], gathered: Gathered, questions: Mapping[str, str]
 ) -> Iterator[Finding]:
+    not_there = {finding.image for finding in gathered.findings if finding.rule in _NOT_THERE}
     for request in requests:
         if same_repository(request.location, target):
             continue
         given, here, there = (escape(text, 300) for text in (request.given, target.store, request.location.store))
-        platforms = dict.fromkeys(member.platform.shown for member in members if member.request is request)
+        if given in questions and given in not_there:
+            # Where it would be is beside the point.
+            continue
+        platforms = dict.fromkeys(member.platform.shown for member in gathered.members if member.request is request)
         yield rules.found(
             "other-repository",
             f"{given}: it is in {there}, but a list in {here} can only name images there",
@@ -267,54 +291,28 @@ def _unattested(members: Sequence[Member], gathered: Gathered) -> Iterator[Findi
             )
 
 
-def _labels(members: Sequence[Member], needs: Requirements) -> Iterator[Finding]:
-    for label in dict.fromkeys((*needs.same, REVISION)):
-        asked = label in needs.same
-        values = [(member.name, _label(member, label)) for member in members]
-        said = dict.fromkeys(value for _, value in values if value or asked)
-        if len(said) > 1:
-            listed = ", ".join(f"{name}: {escape(value, 100) or 'none'}" for name, value in values[:10])
-            yield _about_label(
-                "label-differs" if asked else "revision-differs",
-                label,
-                members,
-                f"the images differ in {escape(label, 120)} ({listed})",
-                hint="They come from different builds; build all of them from one commit."
-                if asked
-                else f"If they should come from one build, pass --same {escape(label, 120)} to make this an error.",
-                found=", ".join(escape(value, 100) or "none" for value in list(said)[:10]),
-                expected="the same in all images",
-            )
-        elif asked and list(said) == [""]:
-            yield _about_label(
-                "label-differs",
-                label,
-                members,
-                f"no image has the label {escape(label, 120)}, so nothing says that they belong together",
-                hint="Set the label when the images are built, or leave out --same.",
-                found="none",
-                expected=escape(label, 120),
-            )
+def dropped_annotations(gathered: Gathered, carried: Mapping[str, str]) -> Iterator[Finding]:
+    """Yield the lists given as images that have annotations whose keys are not among those that the new list carries.
 
-
-def _label(member: Member, name: str) -> str:
-    return member.config.labels.get(name) or member.manifest.annotations.get(name) or ""
-
-
-def _about_label(
-    rule: str, label: str, members: Sequence[Member], message: str, *, hint: str, found: str, expected: str
-) -> Finding:
-    return rules.found(
-        rule,
-        message,
-        where=escape(label, 120),
-        hint=hint,
-        image=", ".join(member.name for member in members[:10]),
-        platform=", ".join(member.platform.shown for member in members[:10]),
-        repository=members[0].repository,
-        found=found,
-        expected=expected,
-    )
+    What is said of a whole list need not be true of another, so it is not carried over; what is said of an entry is.
+    """
+    lists = {(request.given, index.digest): (request, index) for request, index in gathered.annotated}
+    for request, index in lists.values():
+        dropped = {key: value for key, value in index.annotations.items() if key not in carried}
+        if not dropped:
+            continue
+        given, keys = escape(request.given, 300), ", ".join(escape(key, 120) for key in list(dropped)[:10])
+        key, value = next(iter(dropped.items()))
+        yield rules.found(
+            "list-annotations-dropped",
+            f"{given}: this list has annotations of its own, which the new list does not carry: {keys}",
+            where=given,
+            hint=f"Give those that the new list should carry: --annotation '{escape(key, 120)}={escape(value, 200)}'.",
+            image=f"{given} ({index.digest})",
+            repository=request.location.store,
+            found=keys,
+            expected="none, or --annotation for each",
+        )
 
 
 def _empty(target: Location) -> Finding:

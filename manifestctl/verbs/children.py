@@ -11,7 +11,7 @@ from manifestctl.verbs.gather import Member
 from manifestctl.verbs.publish import Guard
 from manifestctl.verbs.tagging import at_once, check_quota, publish_tags
 from manifestctl.verbs.template import child_tags
-from manifestctl.verbs.transfer import Transfer
+from manifestctl.verbs.transfer import Transfer, tell_gaps
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -28,28 +28,38 @@ if TYPE_CHECKING:
 
 
 def bring(
-    checked: Checked, stores: Sequence[Store], target: Store, moved: Moved, pool: Pool, *, runtime: Runtime
+    checked: Checked,
+    stores: Sequence[Store],
+    target: Store,
+    moved: Moved,
+    pool: Pool,
+    *,
+    runtime: Runtime,
+    there: bool,
 ) -> None:
     """Bring the images and attestations of the list that live elsewhere into the target's repository, by digest.
 
-    What is in that repository already, under another of the names that were given, is not copied.
+    What is in that repository already, under another of the names that were given, is not copied. ``there`` says that
+    the list is; that something is missing all the same is worth a warning.
     """
     items: list[Member | Attestation] = [*checked.gathered.members, *checked.gathered.attestations]
     home = checked.request.target
-    there = {_digest(item) for item in items if same_repository(item.request.location, home)}
+    at_home = {_digest(item) for item in items if same_repository(item.request.location, home)}
     places: dict[Digest, str] = {}
     for item in items:
         places.setdefault(_digest(item), item.repository)
     wanted: dict[str, list[Descriptor]] = {}
     for entry in checked.composed.entries if checked.composed is not None else ():
-        if entry.digest not in there:
+        if entry.digest not in at_home:
             wanted.setdefault(places[entry.digest], []).append(entry)
     by_name = {store.name: store for store in stores}
     for name, entries in wanted.items():
         transfer = Transfer(
-            by_name[name], target, pool, runtime.observe, moved, known=_manifests(checked), small=_configs(checked)
+            by_name[name], target, pool, runtime, moved, known=_manifests(checked), small=_configs(checked)
         )
-        transfer.entries(entries)
+        transfer.entries(entries, there=there)
+    if there and checked.composed is not None:
+        tell_gaps(target, checked.composed.content, (0, 0), moved, runtime)
 
 
 def tags_of_children(checked: Checked, template: str, names: Sequence[str], target: Store) -> dict[str, Content]:

@@ -6,10 +6,10 @@ from dataclasses import field
 from typing import TYPE_CHECKING, Literal
 
 from manifestctl.errors import (
+    DocumentError,
     InputError,
     InterruptedRun,
     ManifestctlError,
-    NotFoundError,
     PartialError,
     exit_code,
 )
@@ -35,10 +35,10 @@ from manifestctl.verbs.transfer import Moved, Transfer, typed
 if TYPE_CHECKING:
     from manifestctl.model.location import Location
     from manifestctl.model.platforms import Platform
+    from manifestctl.model.published import Published
     from manifestctl.runtime import Runtime
     from manifestctl.stores.base import Content, OpenStore, Store
     from manifestctl.verbs.checks import Attestations
-    from manifestctl.verbs.publish import Published
 
 Status = Literal["created", "updated", "unchanged", "failed"]
 
@@ -154,15 +154,18 @@ def _run(copied: Copied, source: Store, target: Store, pool: Pool, runtime: Runt
         state.old = state.now = read.result()
     for state in copied.tags:
         request.guard_of(state).check(state, content, escape(f"{target.name}:{state.tag}", 400))
-    transfer = Transfer(source, target, pool, runtime.observe, copied.moved)
+    transfer = Transfer(source, target, pool, runtime, copied.moved)
     if copied.tags:
-        # What one of its tags holds is there with all that it names.
-        if not any(state.holds(content) for state in copied.tags):
-            transfer.image(content)
+        transfer.image(content, there=any(state.holds(content) for state in copied.tags))
         wanted = dict.fromkeys((state.tag for state in copied.tags), content)
         publish_tags(target, wanted, in_order(copied.tags), request.guard_of, pool, runtime=runtime)
     else:
         _by_digest(copied, content, transfer, runtime)
+    manifest = content.parse(escape(str(request.source), 300))
+    if manifest.subject is not None:
+        from manifestctl.verbs.referrers import list_as_referrer
+
+        list_as_referrer(manifest, target, runtime)
     if request.referrers:
         _referrers(copied, content, transfer, runtime)
 
@@ -179,9 +182,10 @@ def _wanted(request: CopyRequest, content: Content) -> Content:
     if request.platforms:
         raise InputError(f"{what} is one image, not a list", hint="Leave out --platform; it narrows lists.")
     if request.attestations == "require":
-        raise NotFoundError(
+        raise DocumentError(
             f"{what} is one image, not a list, so it has no attestation, and --attestations require was given",
             hint="buildx keeps attestations in a list beside the image; name that, or leave the option out.",
+            rule="attestation-required",
         )
     return content
 
@@ -189,8 +193,7 @@ def _wanted(request: CopyRequest, content: Content) -> Content:
 def _by_digest(copied: Copied, content: Content, transfer: Transfer, runtime: Runtime) -> None:
     """Write without a tag, unless it is there, and read it back."""
     copied.untagged = state_without_tag(transfer.target, content)
-    if not copied.untagged.holds(content):
-        transfer.image(content)
+    transfer.image(content, there=copied.untagged.holds(content))
     publish_tag(transfer.target, content, copied.untagged, Guard(), runtime)
 
 

@@ -5,16 +5,17 @@ from __future__ import annotations
 from dataclasses import field
 from typing import TYPE_CHECKING, Literal
 
-from manifestctl.errors import ManifestctlError, MissingContentError, PartialError, exit_code
+from manifestctl.errors import InterruptedRun, ManifestctlError, MissingContentError, PartialError, exit_code
 from manifestctl.model.reference import DEFAULT_TAG, check_tag
 from manifestctl.parallel import Pool
+from manifestctl.stores.quotas import check_manifest
 from manifestctl.text import escape
 from manifestctl.values import dataclass
 from manifestctl.verbs import rules
 from manifestctl.verbs.check import Checked, CheckRequest, examine, list_findings, schema_findings
 from manifestctl.verbs.gather import Member
-from manifestctl.verbs.outcome import change, first_published
-from manifestctl.verbs.publish import Guard, Published, TagState, order_tags, read_tag
+from manifestctl.verbs.outcome import change, first_published, moves
+from manifestctl.verbs.publish import Guard, TagState, order_tags, read_tag
 from manifestctl.verbs.tagging import check_quota, in_order, publish_tags
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from manifestctl.errors import Category
     from manifestctl.model.digest import Digest
     from manifestctl.model.finding import Finding
+    from manifestctl.model.published import Published
     from manifestctl.parallel import Future
     from manifestctl.runtime import Runtime
     from manifestctl.stores.base import Content, OpenStore, Store
@@ -71,13 +73,15 @@ class CreateRequest:
 class Created:
     """What became of a `create`. It is filled as the run goes on, so that it tells the truth at any moment.
 
-    ``children`` are the tags of the images themselves, ``moved`` is what was copied, if anything was to be.
+    ``children`` are the tags of the images themselves, ``wanted`` says which image each is for. ``moved`` is what was
+    copied, if anything was to be.
     """
 
     request: CreateRequest
     checked: Checked
     tags: list[TagState] = field(default_factory=list)
     children: list[TagState] = field(default_factory=list)
+    wanted: dict[str, Content] = field(default_factory=dict)
     moved: Moved | None = None
     error: ManifestctlError | None = None
     finished: bool = False
@@ -108,9 +112,7 @@ class Created:
     @property
     def published(self) -> Published:
         """Tell whether the first tag holds the list now: the target's own, unless that is ``latest`` and comes last."""
-        if not self.tags or self.composed is None:
-            return "false"
-        return first_published(self.tags, self.composed.content)
+        return first_published(self.tags, self.composed.content if self.composed is not None else None)
 
     @property
     def status(self) -> Status:
@@ -150,7 +152,9 @@ def _run(created: Created, open_store: OpenStore, runtime: Runtime) -> None:
             created.tags = [TagState(name) for name in names]
             for state, (_, read) in zip(created.tags, reads, strict=True):
                 _look_at_tag(created, state, composed.content, read, store)
-            wanted = _look_at_children(created, store, pool)
+            _look_at_children(created, store, pool)
+            # A registry's quota says more than the limit of documents.
+            check_manifest(store, len(composed.content.raw), f"the list for {escape(str(target), 300)}")
             checked.findings += list_findings(checked, composed)
         finally:
             checked.findings = request.check.policy.apply(checked.findings)
@@ -158,26 +162,25 @@ def _run(created: Created, open_store: OpenStore, runtime: Runtime) -> None:
         if later is None:
             checked.findings += request.check.policy.apply(schema_findings(checked))
         if created.ok and not request.dry_run:
-            _prepare(created, stores, wanted, store, pool, runtime=runtime)
+            _prepare(created, stores, store, pool, runtime)
             _publish(created, composed.content, store, pool, runtime)
         if later is not None:
             checked.findings += request.check.policy.apply(later.result())
     created.finished = True
 
 
-def _look_at_children(created: Created, store: Store, pool: Pool) -> dict[str, Content]:
+def _look_at_children(created: Created, store: Store, pool: Pool) -> None:
     """Find out which tags the images get, and look at these tags as at the list's own."""
     if created.request.tag_children is None:
-        return {}
+        return
     from manifestctl.verbs.children import tags_of_children
 
     names = [state.tag for state in created.tags]
-    wanted = tags_of_children(created.checked, created.request.tag_children, names, store)
+    wanted = created.wanted = tags_of_children(created.checked, created.request.tag_children, names, store)
     created.children = [TagState(name) for name in wanted]
     reads = [pool.submit(lambda name: read_tag(store, name), name) for name in wanted]
     for state, read in zip(created.children, reads, strict=True):
         _look_at_tag(created, state, wanted[state.tag], read, store)
-    return wanted
 
 
 def _look_at_tag(
@@ -202,6 +205,7 @@ def _look_at_tag(
                 repository=store.name,
                 found=str(state.old or "nothing") if error.category == "conflict" else "",
                 expected="nothing" if overwrites else str(guard.expect or ""),
+                statement=error.statement,
             )
         )
 
@@ -211,29 +215,19 @@ def _guard(created: Created, state: TagState) -> Guard:
     return created.request.guard.for_tag(own=state.tag == own)
 
 
-def _prepare(
-    created: Created,
-    stores: Sequence[Store],
-    wanted: dict[str, Content],
-    store: Store,
-    pool: Pool,
-    *,
-    runtime: Runtime,
-) -> None:
+def _prepare(created: Created, stores: Sequence[Store], store: Store, pool: Pool, runtime: Runtime) -> None:
     """Bring the images that live elsewhere, and tag the images; all that comes before the list itself."""
-    composed = created.composed
-    # What one of its tags holds is there with all that it names.
-    is_there = composed is not None and any(state.holds(composed.content) for state in created.tags)
-    if created.request.copy and not is_there:
+    if created.request.copy and created.composed is not None:
         from manifestctl.verbs.children import bring
         from manifestctl.verbs.transfer import Moved
 
         created.moved = Moved()
-        bring(created.checked, stores, store, created.moved, pool, runtime=runtime)
+        there = any(state.holds(created.composed.content) for state in created.tags)
+        bring(created.checked, stores, store, created.moved, pool, runtime=runtime, there=there)
     if created.children:
         from manifestctl.verbs.children import tag_children
 
-        tag_children(store, wanted, created.children, created.request.guard, pool, runtime=runtime)
+        tag_children(store, created.wanted, created.children, created.request.guard, pool, runtime=runtime)
 
 
 def _publish(created: Created, content: Content, store: Store, pool: Pool, runtime: Runtime) -> None:
@@ -245,6 +239,9 @@ def _publish(created: Created, content: Content, store: Store, pool: Pool, runti
         cause = error.__cause__ if isinstance(error, PartialError) else error
         if isinstance(cause, MissingContentError):
             created.checked.findings += _unknown_children(created, cause)
+        moved = moves(created.children)
+        if moved and not isinstance(error, PartialError | InterruptedRun):
+            error.message += f"; tags of its images had moved by then: {moved}"
         raise
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from manifestctl.errors import NotFoundError
+from manifestctl.errors import DocumentError, NotFoundError
 from manifestctl.model.strict_json import load
 from manifestctl.stores.base import Content
 
@@ -23,18 +23,14 @@ def narrowed(
 ) -> Content:
     """Return the list with the images for these platforms (all, if none are given) and the attestations of these.
 
-    The same bytes if nothing is left out. Raises `NotFoundError` if no image is left, if there is none for one of the
-    platforms, or if one that is required has no attestation.
+    The same bytes if nothing is left out. Raises `NotFoundError` if no image is left or there is none for one of the
+    platforms, and `DocumentError` if attestations are required and an image has none.
     """
     images = [entry for entry in index.entries if not entry.is_attestation]
     kept = {str(entry.digest) for entry in images if _is_wanted(entry, platforms)}
     _check_all_there(images, platforms, what)
-    attested = {entry.attests for entry in index.entries}
-    if attestations == "require" and kept - attested:
-        raise NotFoundError(
-            f"{what}: {', '.join(sorted(kept - attested))} has no attestation, and --attestations require was given",
-            hint="Build it with 'docker buildx build --provenance=true --push', or leave the option out.",
-        )
+    if attestations == "require":
+        _check_attested(index, kept, what)
     chosen = [
         position
         for position, entry in enumerate(index.entries)
@@ -64,6 +60,18 @@ def _check_all_there(images: Sequence[Descriptor], platforms: Sequence[Platform]
         )
     if not images:
         raise NotFoundError(f"{what}: there is no image in it", hint="'manifestctl inspect' shows what is in it.")
+
+
+def _check_attested(index: Index, kept: set[str], what: str) -> None:
+    attested = {entry.attests for entry in index.entries}
+    bare = [entry for entry in index.entries if str(entry.digest) in kept - attested and not entry.is_attestation]
+    if bare:
+        named = dict.fromkeys(entry.platform.shown if entry.platform else entry.digest.short for entry in bare)
+        raise DocumentError(
+            f"{what}: there is no attestation for {', '.join(named)}, and --attestations require was given",
+            hint="Build with 'docker buildx build --provenance=true --push', or leave the option out.",
+            rule="attestation-required",
+        )
 
 
 def _is_wanted(entry: Descriptor, platforms: Sequence[Platform]) -> bool:

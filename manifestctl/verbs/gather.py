@@ -14,10 +14,9 @@ from manifestctl.errors import DocumentError, ManifestctlError, NotFoundError
 from manifestctl.model import media_types
 from manifestctl.model.descriptor import ATTESTATION_SUBJECT
 from manifestctl.model.manifest import ImageConfig, Index, Manifest, parse_config
-from manifestctl.model.strict_json import CONFIG_LIMIT
 from manifestctl.text import escape
 from manifestctl.values import dataclass
-from manifestctl.verbs.once import Once
+from manifestctl.verbs.reader import Reader
 from manifestctl.verbs.rules import found
 from manifestctl.verbs.unreadable import OF_ONE_IMAGE, unreadable
 
@@ -97,6 +96,7 @@ class Gathered:
     """All that was read, in the order of the command line, and what could not be.
 
     ``unread`` holds what could not be read: the entry of a list, or None for something that was given itself.
+    ``annotated`` are the lists that have annotations of their own, each with the image as which it was given.
     ``unknown_repositories`` are those of which the registry said that they do not exist, by the name of their store.
     """
 
@@ -104,6 +104,7 @@ class Gathered:
     attestations: list[Attestation] = field(default_factory=list)
     findings: list[Finding] = field(default_factory=list)
     unread: list[Descriptor | None] = field(default_factory=list)
+    annotated: list[tuple[ImageRequest, Index]] = field(default_factory=list)
     unknown_repositories: dict[str, NotFoundError] = field(default_factory=dict)
 
 
@@ -111,7 +112,7 @@ class Gathered:
 class _Job:
     request: ImageRequest
     store: Store
-    once: Once
+    reader: Reader
     entry: Descriptor | None = None
     depth: int = 0
 
@@ -120,13 +121,8 @@ class _Job:
         return escape(self.request.given, 300)
 
     def read_manifest(self) -> Content:
-        name: str | Descriptor = self.entry if self.entry is not None else self.request.location.selector
-        key = (name.digest, name.size, name.media_type) if not isinstance(name, str) else name
-        return self.once.get((self.store.name, key), lambda: self.store.read_manifest(name))
-
-    def read_config(self, config: Descriptor) -> bytes:
-        key = (self.store.name, "config", config.digest, config.size)
-        return self.once.get(key, lambda: self.store.read_blob(config, CONFIG_LIMIT))
+        name = self.entry if self.entry is not None else self.request.location.selector
+        return self.reader.manifest(self.store, name)
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,10 +151,12 @@ class Reading:
             yield from reading.flat()
 
 
-def start(requests: Sequence[ImageRequest], stores: Sequence[Store], pool: Pool) -> list[Reading]:
-    """Begin to read the images; ``stores`` are those of the requests."""
-    once = Once()
-    jobs = [_Job(request, store, once) for request, store in zip(requests, stores, strict=True)]
+def start(
+    requests: Sequence[ImageRequest], stores: Sequence[Store], pool: Pool, reader: Reader | None = None
+) -> list[Reading]:
+    """Begin to read the images; ``stores`` are those of the requests, ``reader`` bounds what is kept of them."""
+    reader = reader or Reader()
+    jobs = [_Job(request, store, reader) for request, store in zip(requests, stores, strict=True)]
     return [Reading(job, pool.submit(_read, job)) for job in jobs]
 
 
@@ -228,6 +226,7 @@ def _take(reading: Reading, platforms: Sequence[Platform], gathered: Gathered) -
     if platforms:
         members = [m for m in members if not m.listed or any(m.platform.satisfies(platform) for platform in platforms)]
     gathered.members += members
+    gathered.annotated += [(job.request, read.index) for job, read in reads if read.index and read.index.annotations]
     listed = [entry for _, read in reads if read.index for entry in read.index.entries if not entry.is_attestation]
     left_out = {str(entry.digest) for entry in listed if platforms} - {str(m.manifest.digest) for m in members}
     attestations = [read.attestation for _, read in reads if read.attestation is not None]
@@ -298,10 +297,11 @@ def _read_job(job: _Job) -> _Read:
         return _Read(attestation=_attestation(job, job.entry, content, what))
     manifest = content.parse(what)
     if isinstance(manifest, Index):
+        job.reader.enter(len(manifest.entries), what)
         return _Read(index=manifest)
     _check_is_image(manifest, what)
     try:
-        raw = job.read_config(manifest.config)
+        raw = job.reader.config(job.store, manifest.config)
     except NotFoundError as error:
         raise DocumentError(error.message, rule="config-missing") from error
     config = _config(raw, what)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -13,7 +12,6 @@ from manifestctl.model.manifest import Manifest, parse_config
 from manifestctl.model.reference import Reference
 from manifestctl.model.strict_json import CONFIG_LIMIT
 from manifestctl.stores.base import ImageLister, LocalImage, described
-from manifestctl.text import escape
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,17 +21,15 @@ if TYPE_CHECKING:
     from manifestctl.model.platforms import Platform
     from manifestctl.stores.base import OpenStore, Store
 
-_ID = re.compile(r"(?:sha256:)?([a-f0-9]{7,64})")
-
 
 def local_images(
     location: Location | None, open_store: OpenStore, platforms: Sequence[Platform] = ()
 ) -> list[LocalImage]:
     """List the images of a layout or an archive, or, for None, of the engine; if given, only those for ``platforms``.
 
-    A location that names an image gives that alone: of an engine or an archive all tags of a repository, if it has no
-    tag. Raises `InputError` for a place that is not on this machine, `NotFoundError` if there is no image of that name,
-    and what its store raises.
+    A location that names an image gives the one that a push of it takes; but in an engine or an archive a name without
+    a tag gives all tags of that repository. Raises `InputError` for a place that is not on this machine,
+    `NotFoundError` if there is no image of that name, and what its store raises.
     """
     if isinstance(location, Reference):
         raise InputError(
@@ -42,7 +38,8 @@ def local_images(
         )
     store = open_store(location if location is not None else EngineLocation(""))
     if isinstance(store, ImageLister):
-        found = _called(location, store.images())
+        name = location.image if isinstance(location, EngineLocation) else location.selector if location else ""
+        found = store.images(name)
     elif isinstance(location, LayoutLocation) and location.selector:
         found = [_held(store, location.selector, () if location.digest else (location.selector,))]
     else:
@@ -50,42 +47,6 @@ def local_images(
     if not platforms:
         return found
     return [image for image in found if any(p.satisfies(wanted) for p in image.platforms for wanted in platforms)]
-
-
-def _called(location: Location | None, images: list[LocalImage]) -> list[LocalImage]:
-    """Return those of the images that a location names."""
-    name = location.image if isinstance(location, EngineLocation) else location.selector if location else ""
-    found = [image for image in images if not name or _is_called(image, name)]
-    if name and not found:
-        place = location.store if location and not isinstance(location, EngineLocation) else ""
-        raise NotFoundError(
-            f"{escape(str(location), 300)}: there is no such image",
-            hint=f"'{escape(f'manifestctl images {place}'.rstrip(), 300)}' lists what is there.",
-        )
-    return found
-
-
-def _is_called(image: LocalImage, name: str) -> bool:
-    """Tell whether a name, a repository, a tag, an id or the beginning of one means an image."""
-    match = _ID.fullmatch(name)
-    if name in image.names or (match is not None and image.id.encoded.startswith(match[1])):
-        return True
-    if any(other.rpartition(":")[2] == name for other in image.names):
-        return True
-    wanted = _reference(name)
-    others = [other for text in image.names if (other := _reference(text)) is not None]
-    # Podman calls so what was built or loaded without a host.
-    return wanted is not None and any(
-        other.store.replace("localhost/", f"{wanted.registry}/library/") == wanted.store or other.store == wanted.store
-        for other in others
-        if wanted.tag in (None, other.tag)
-    )
-
-
-def _reference(text: str) -> Reference | None:
-    with suppress(InputError):
-        return Reference.parse(text)
-    return None
 
 
 def _merged(images: list[LocalImage]) -> list[LocalImage]:

@@ -8,13 +8,15 @@ from typing import TYPE_CHECKING
 from manifestctl.errors import DocumentError, ManifestctlError, NotFoundError
 from manifestctl.model import media_types
 from manifestctl.model.manifest import ImageConfig, Index, Manifest, parse_config
-from manifestctl.model.strict_json import CONFIG_LIMIT
 from manifestctl.parallel import Pool
 from manifestctl.text import escape
 from manifestctl.values import dataclass
+from manifestctl.verbs.reader import Reader
 from manifestctl.verbs.unreadable import OF_ONE_IMAGE, unreadable
 
 if TYPE_CHECKING:
+    from collections.abc import Hashable, Sequence
+
     from manifestctl.model.descriptor import Descriptor
     from manifestctl.model.finding import Finding
     from manifestctl.model.location import Location
@@ -23,6 +25,8 @@ if TYPE_CHECKING:
     from manifestctl.stores.base import Content, OpenStore, Store
 
 PREDICATE = "in-toto.io/predicate-type"
+MAX_LAYERS = 500_000
+"""Layers that are shown at most: a list that names one large image many times would have any number of them."""
 
 
 @dataclass(slots=True)
@@ -45,6 +49,11 @@ class Node:
         if self.descriptor.platform is not None:
             return self.descriptor.platform
         return self.config.platform if self.config is not None else None
+
+    @property
+    def listed(self) -> tuple[Descriptor, ...]:
+        """What a list names; nothing if this is none."""
+        return self.manifest.entries if isinstance(self.manifest, Index) else ()
 
     @property
     def predicates(self) -> list[str]:
@@ -92,11 +101,12 @@ def inspect(
         content = _narrowed(location, store, content, platform)
     manifest = content.parse(escape(str(location), 300))
     root = Node(manifest.descriptor, manifest)
-    if isinstance(manifest, Index):
-        with Pool(concurrency, runtime.cancel) as pool:
-            root.entries = _attach(pool.map(lambda entry: _node(store, entry, deeper=True), manifest.entries))
-    else:
-        _fill(root, store, manifest)
+    with Pool(concurrency, runtime.cancel) as pool:
+        tree = _Tree(store, pool)
+        if isinstance(manifest, Index):
+            tree.grow([root], deeper=True)
+        else:
+            tree.fill(root, manifest)
     return Inspected(location, content, root)
 
 
@@ -104,7 +114,7 @@ def _narrowed(location: Location, store: Store, content: Content, platform: Plat
     name = escape(str(location), 300)
     manifest = content.parse(name)
     if isinstance(manifest, Manifest):
-        config = _config(store, manifest)
+        config = _config(store, Reader(), manifest)
         if config is not None and config.platform.satisfies(platform):
             return content
         there = config.platform.shown if config is not None else "an artifact"
@@ -125,12 +135,12 @@ def _narrowed(location: Location, store: Store, content: Content, platform: Plat
     )
 
 
-def _config(store: Store, manifest: Manifest) -> ImageConfig | None:
+def _config(store: Store, reader: Reader, manifest: Manifest) -> ImageConfig | None:
     """Return an image's config, or None for an artifact, whose config may be anything. Raises `DocumentError`."""
     if manifest.config.media_type not in media_types.CONFIGS:
         return None
     try:
-        raw = store.read_blob(manifest.config, CONFIG_LIMIT)
+        raw = reader.config(store, manifest.config)
     except NotFoundError as error:
         raise DocumentError(error.message, rule="config-missing") from error
     try:
@@ -140,29 +150,86 @@ def _config(store: Store, manifest: Manifest) -> ImageConfig | None:
         raise
 
 
-def _fill(node: Node, store: Store, manifest: Manifest) -> None:
-    """Read the config of a node's image; that it cannot be read is the node's finding."""
-    try:
-        node.config = _config(store, manifest)
-    except OF_ONE_IMAGE as error:
-        node.finding = _finding(store, node.descriptor, error)
+_Seen = tuple[Manifest | Index | None, ImageConfig | None, ManifestctlError | None]
+"""What an entry turned out to be, its config if the list does not say the platform, and why something is not known."""
 
 
-def _node(store: Store, entry: Descriptor, *, deeper: bool) -> Node:
-    # Lists may name documents of any kind.
-    if entry.media_type not in media_types.INDEXES | media_types.MANIFESTS:
-        return Node(entry)
-    try:
-        manifest = store.read_manifest(entry).parse(f"{escape(store.name, 300)}@{entry.digest}")
-    except OF_ONE_IMAGE as error:
-        return Node(entry, finding=_finding(store, entry, error))
-    node = Node(entry, manifest)
-    if isinstance(manifest, Manifest):
-        if entry.platform is None:
-            _fill(node, store, manifest)
-    elif deeper:
-        node.entries = _attach([_node(store, inner, deeper=False) for inner in manifest.entries])
-    return node
+class _Tree:
+    """Grows the tree level by level. What several entries name is read once, and the tree is not endless."""
+
+    def __init__(self, store: Store, pool: Pool) -> None:
+        self._store = store
+        self._pool = pool
+        self._reader = Reader()
+        self._layers = 0
+        self._seen: dict[Hashable, _Seen] = {}
+
+    def grow(self, lists: Sequence[Node], *, deeper: bool) -> None:
+        """Give lists their entries; with ``deeper`` the lists among these too."""
+        opened = [node for node in lists if self._enter(node)]
+        named = {_key(entry): entry for node in opened for entry in node.listed}
+        new = [key for key in named if key not in self._seen]
+        self._seen |= zip(new, self._pool.map(lambda key: self._look(named[key]), new), strict=True)
+        nodes = [[self._node(entry) for entry in node.listed] for node in opened]
+        if deeper:
+            self.grow([inner for entries in nodes for inner in entries if inner.listed], deeper=False)
+        for node, entries in zip(opened, nodes, strict=True):
+            node.entries = _attach(entries)
+
+    def fill(self, node: Node, manifest: Manifest) -> None:
+        """Read the config of a node's image; that it cannot be read is the node's finding."""
+        try:
+            node.config = _config(self._store, self._reader, manifest)
+        except OF_ONE_IMAGE as error:
+            node.finding = _finding(self._store, node.descriptor, error)
+
+    def _enter(self, node: Node) -> bool:
+        """Tell whether there is room for a list's entries; that there is none is the node's finding."""
+        try:
+            self._reader.enter(len(node.listed), _named(self._store, node.descriptor))
+        except DocumentError as error:
+            node.finding = _finding(self._store, node.descriptor, error)
+        return node.finding is None
+
+    def _look(self, entry: Descriptor) -> _Seen:
+        # Lists may name documents of any kind.
+        if entry.media_type not in media_types.INDEXES | media_types.MANIFESTS:
+            return None, None, None
+        try:
+            manifest = self._reader.manifest(self._store, entry).parse(_named(self._store, entry))
+        except OF_ONE_IMAGE as error:
+            return None, None, error
+        if isinstance(manifest, Index) or entry.platform is not None:
+            return manifest, None, None
+        try:
+            return manifest, _config(self._store, self._reader, manifest), None
+        except OF_ONE_IMAGE as error:
+            return manifest, None, error
+
+    def _node(self, entry: Descriptor) -> Node:
+        manifest, config, error = self._seen[_key(entry)]
+        layers = len(manifest.layers) if isinstance(manifest, Manifest) else 0
+        if self._layers + layers > MAX_LAYERS:
+            manifest, error = None, self._too_many(entry)
+        else:
+            self._layers += layers
+        return Node(entry, manifest, config, finding=_finding(self._store, entry, error) if error else None)
+
+    def _too_many(self, entry: Descriptor) -> DocumentError:
+        name = _named(self._store, entry)
+        return DocumentError(
+            f"{name}: its layers are not shown, for there are more than {MAX_LAYERS} in all images together",
+            hint=f"Look at it alone: 'manifestctl inspect {name}'.",
+        )
+
+
+def _key(entry: Descriptor) -> Hashable:
+    """Return what decides what reading an entry gives."""
+    return str(entry.digest), entry.size, entry.media_type, entry.platform is None
+
+
+def _named(store: Store, entry: Descriptor) -> str:
+    return f"{escape(store.name, 300)}@{entry.digest}"
 
 
 def _attach(nodes: list[Node]) -> list[Node]:
@@ -176,7 +243,7 @@ def _attach(nodes: list[Node]) -> list[Node]:
 
 
 def _finding(store: Store, entry: Descriptor, error: ManifestctlError) -> Finding:
-    name = f"{escape(store.name, 300)}@{entry.digest}"
+    name = _named(store, entry)
     finding = unreadable(error, where=name, repository=store.name, entry=entry)
     return replace(finding, image=name)
 

@@ -1,4 +1,4 @@
-"""`login`: a registry's credentials, got from AWS or given, put where ``docker login`` would put them."""
+"""`login`: a registry's credentials, got from AWS or given, put into the credential file that is looked into first."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from dataclasses import field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from manifestctl.aws.hosts import ecr_host
+from manifestctl.aws.hosts import HOSTS, ecr_host, looks_like_ecr
 from manifestctl.errors import (
     DeniedError,
     InputError,
@@ -140,9 +140,10 @@ def _registry(host: str) -> str | None:
 def _amazon(registry: str, stores: Stores) -> EcrHost:
     host = ecr_host(registry)
     if host is None:
+        meant = f"{HOSTS} If another registry is meant: " if looks_like_ecr(registry) else ""
         raise InputError(
             f"{registry} needs a user name and a password; AWS credentials open registries of Amazon ECR alone",
-            hint="Pass --username NAME --password-stdin, and the password on the standard input.",
+            hint=f"{meant}Pass --username NAME --password-stdin, and the password on the standard input.",
         )
     if stores.keys.aws().settings.use == "never":
         raise InputError(

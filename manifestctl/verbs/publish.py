@@ -6,7 +6,7 @@ of a write is unknown, the tag is read again, and the result says what it holds.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from manifestctl.errors import (
     ConflictError,
@@ -19,6 +19,7 @@ from manifestctl.errors import (
 )
 from manifestctl.events import Noted
 from manifestctl.model import media_types
+from manifestctl.model.published import Published
 from manifestctl.stores.base import OnlyIf
 from manifestctl.text import escape
 from manifestctl.values import dataclass
@@ -37,21 +38,19 @@ CHILDREN_DEADLINE = 10.0
 _FIRST_DELAY = 0.2
 _LONGEST_DELAY = 3.0
 
-Published = Literal["true", "false", "unknown"]
-
 
 @dataclass(slots=True)
 class TagState:
     """One tag of a run: what it held before, and what became of it. What has no tag is named by its digest instead.
 
-    ``moved`` is ``"true"`` if it was written and read back, ``"false"`` if it was not touched or holds something else,
-    ``"unknown"`` if nobody can tell. ``now`` is what it holds as far as is known.
+    ``moved`` is `Published.YES` if it was written and read back, ``NO`` if it was not touched or holds something else,
+    ``UNKNOWN`` if nobody can tell. ``now`` is what it holds as far as is known.
     """
 
     tag: str
     old: Digest | None = None
     now: Digest | None = None
-    moved: Published = "false"
+    moved: Published = Published.NO
 
     @property
     def is_digest(self) -> bool:
@@ -128,7 +127,7 @@ def publish_tag(store: Store, content: Content, state: TagState, guard: Guard, r
     or tags that the store does not take `DocumentError` and `InputError`. Whether the tag was written all the same is
     said in the state and, where it is not known, in the message.
     """
-    _Publication(store, content, state, guard, runtime).run()
+    Publication(store, content, state, guard, runtime).run()
 
 
 def state_without_tag(store: Store, content: Content) -> TagState:
@@ -146,8 +145,8 @@ def state_without_tag(store: Store, content: Content) -> TagState:
 
 
 @dataclass(frozen=True, slots=True)
-class _Publication:
-    """One content on its way to one tag, or to its digest alone."""
+class Publication:
+    """One content on its way to one tag, or to its digest alone, in two steps. Both raise as `publish_tag`."""
 
     store: Store
     content: Content
@@ -157,19 +156,26 @@ class _Publication:
 
     @property
     def where(self) -> str:
+        """The tag or digest in its repository, fit to be shown."""
         separator = "@" if self.state.is_digest else ":"
         return escape(f"{self.store.name}{separator}{self.state.tag}", 400)
 
     def run(self) -> None:
+        """Write it, unless it is there, and prove that it is."""
+        if self.write():
+            self.prove()
+
+    def write(self) -> bool:
+        """Write it, unless it is there; returns whether that is still to be proved."""
         state = self.state
         self.guard.check(state, self.content, self.where)
         if state.holds(self.content):
-            return
+            return False
         if self.guard.any:
             state.old = state.now = read_tag(self.store, state.tag)
             self.guard.check(state, self.content, self.where)
             if state.holds(self.content):
-                return
+                return False
         # From here on a signal leaves it open whether the tag was written.
         self.runtime.cancel.check()
         try:
@@ -179,59 +185,17 @@ class _Publication:
         except ConflictError as error:
             self._resolve(error, 0.0)
             # Somebody else wrote the same; a registry whose tags are immutable refuses even that.
-            state.moved = "false"
+            state.moved = Published.NO
+            return False
         except ManifestctlError as error:
             if not error.outcome_unknown:
-                state.moved = "false"
+                state.moved = Published.NO
                 raise
             self._resolve(error, READ_BACK_DEADLINE)
-            self._read_back()
-        else:
-            self._read_back()
+        return True
 
-    def _write(self) -> None:
-        tag = None if self.state.is_digest else self.state.tag
-
-        def attempt() -> bool:
-            self.state.moved = "unknown"
-            try:
-                self.store.write_manifest(self.content, tag, self.guard.condition())
-            except MissingContentError:
-                self.state.moved = "false"
-                told = f"{self.where} is refused: the registry does not see all of its content yet; asking again"
-                self.runtime.observe(Noted(told))
-                raise
-            return True
-
-        # The content was seen a moment ago; a registry that says it is not there may be behind itself.
-        _until(attempt, MissingContentError, CHILDREN_DEADLINE, self.runtime)
-
-    def _resolve(self, error: ManifestctlError, seconds: float) -> None:
-        """Find out whether the tag holds the content although writing it failed; raises the error if it does not.
-
-        A registry may be behind itself, so that what was there before is believed only after some seconds; a conflict
-        is about what is there now.
-        """
-        self.state.moved = "unknown" if error.outcome_unknown else "false"
-        try:
-            _until(self._moved_on, (), seconds, self.runtime)
-        except InterruptedRun:
-            raise
-        except ManifestctlError:
-            what = "it" if self.state.is_digest else "the tag"
-            if error.outcome_unknown:
-                error.message += f"; whether it was written is not known, for {what} cannot be read either"
-            raise error from None
-        if self.state.now == self.content.digest:
-            return
-        self.state.moved = "false"
-        held = "it was looked for again: it is not there"
-        if not self.state.is_digest:
-            held = f"the tag was read again: it holds {self.state.now or 'nothing'}"
-        error.message += f"; {held}, so this was not published"
-        raise error
-
-    def _read_back(self) -> None:
+    def prove(self) -> None:
+        """Read back what was written."""
         state = self.state
 
         def attempt() -> bool:
@@ -241,19 +205,61 @@ class _Publication:
             return there
 
         try:
-            _until(attempt, (), READ_BACK_DEADLINE, self.runtime)
+            until(attempt, (), READ_BACK_DEADLINE, self.runtime)
         except InterruptedRun:
             raise
         except ManifestctlError as error:
-            state.moved = "true" if state.now == self.content.digest else "unknown"
+            state.moved = Published.YES if state.now == self.content.digest else Published.UNKNOWN
             accepted = f"the registry accepted {self.where} as {self.content.digest}"
             error.message = f"{accepted}, but reading it back failed: {error.message}"
             error.hint = error.hint or "Look at what the tag holds; running this again is safe."
             raise
         if state.now != self.content.digest:
-            state.moved = "false"
+            state.moved = Published.NO
             raise self._not_there()
-        state.moved = "true"
+        state.moved = Published.YES
+
+    def _write(self) -> None:
+        tag = None if self.state.is_digest else self.state.tag
+
+        def attempt() -> bool:
+            self.state.moved = Published.UNKNOWN
+            try:
+                self.store.write_manifest(self.content, tag, self.guard.condition())
+            except MissingContentError:
+                self.state.moved = Published.NO
+                told = f"{self.where} is refused: the registry does not see all of its content yet; asking again"
+                self.runtime.observe(Noted(told))
+                raise
+            return True
+
+        # The content was seen a moment ago; a registry that says it is not there may be behind itself.
+        until(attempt, MissingContentError, CHILDREN_DEADLINE, self.runtime)
+
+    def _resolve(self, error: ManifestctlError, seconds: float) -> None:
+        """Find out whether the tag holds the content although writing it failed; raises the error if it does not.
+
+        A registry may be behind itself, so that what was there before is believed only after some seconds; a conflict
+        is about what is there now.
+        """
+        self.state.moved = Published.UNKNOWN if error.outcome_unknown else Published.NO
+        try:
+            until(self._moved_on, (), seconds, self.runtime)
+        except InterruptedRun:
+            raise
+        except ManifestctlError:
+            what = "it" if self.state.is_digest else "the tag"
+            if error.outcome_unknown:
+                error.message += f"; whether it was written is not known, for {what} cannot be read either"
+            raise error from None
+        if self.state.now == self.content.digest:
+            return
+        self.state.moved = Published.NO
+        held = "it was looked for again: it is not there"
+        if not self.state.is_digest:
+            held = f"the tag was read again: it holds {self.state.now or 'nothing'}"
+        error.message += f"; {held}, so this was not published"
+        raise error
 
     def _moved_on(self) -> bool:
         """Read the tag, and tell whether it holds something else than before; ``state.now`` says what.
@@ -286,7 +292,7 @@ class _Publication:
         )
 
 
-def _until(
+def until(
     attempt: Callable[[], bool],
     again: type[ManifestctlError] | tuple[()],
     seconds: float,

@@ -4,33 +4,34 @@ Layers that are compressed go up as they are; others are verified, compressed an
 is not sent, and nothing is compressed if what the target's tag holds is this image already. The config goes up first: a
 push that finds it there finishes one that was killed, or gives another tag, and looks for each layer once it is
 compressed. The manifest goes up last.
+
+An image that has to be brought here first, out of an engine say, is not if what the target's tag holds is that image;
+and the target is asked before it is, so that it is not brought here in vain.
 """
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING
 
-from manifestctl.errors import (
-    DocumentError,
-    InputError,
-    IntegrityError,
-    InterruptedRun,
-    ManifestctlError,
-)
-from manifestctl.events import BlobMoved, BlobStarted, BytesMoved
+from manifestctl.errors import InputError, ManifestctlError
+from manifestctl.events import BlobMoved, BlobStarted, BytesMoved, Noted, Warned
 from manifestctl.model import media_types
-from manifestctl.model.manifest import Index, Manifest, parse_config
+from manifestctl.model.manifest import Index, Manifest
 from manifestctl.model.reference import DEFAULT_TAG
 from manifestctl.model.strict_json import CONFIG_LIMIT
-from manifestctl.parallel import Pool
+from manifestctl.parallel import HOPELESS, Pool
 from manifestctl.stores.base import Blob, Content, StreamWriter
+from manifestctl.stores.quotas import check_layers
 from manifestctl.text import escape
-from manifestctl.verbs.image_manifest import compose_manifest, family_of
+from manifestctl.verbs.image_manifest import compose_manifest
 from manifestctl.verbs.pack import PackedLayer
-from manifestctl.verbs.publish import Guard, TagState, order_tags, publish_tag, read_content, state_without_tag
-from manifestctl.verbs.push_plan import plan_image
+from manifestctl.verbs.publish import Guard, TagState, order_tags, publish_tag, state_without_tag
+from manifestctl.verbs.push_plan import check_foretold, foresee, plan_image
+from manifestctl.verbs.push_reading import Source, foretell
 from manifestctl.verbs.push_request import Packing, Pushed, PushedLayer, PushRequest
-from manifestctl.verbs.push_source import choose
+from manifestctl.verbs.push_source import choose, lost_attestations
+from manifestctl.verbs.push_target import Known, config_of
 from manifestctl.verbs.tagging import at_once, check_quota, publish_tags
 from manifestctl.verbs.transfer import Transfer
 
@@ -41,8 +42,7 @@ if TYPE_CHECKING:
     from manifestctl.model.descriptor import Descriptor
     from manifestctl.model.digest import Digest
     from manifestctl.runtime import Runtime
-    from manifestctl.stores.base import OpenStore, Store
-    from manifestctl.verbs.image_manifest import Family
+    from manifestctl.stores.base import Foretold, OpenStore, Store
     from manifestctl.verbs.push_plan import ImagePlan, LayerPlan
 
 
@@ -78,17 +78,15 @@ class _Push:
     ) -> None:
         self.pushed = pushed
         self.request = pushed.request
-        self.source = source
+        self.store = source
         self.target = target
         self.pool = pool
         self.runtime = runtime
         self.spooled = spooled
         self.what = escape(str(pushed.request.source), 300)
         self.own = self.request.target.tag or DEFAULT_TAG
-        # What each tag of the run held before.
-        self.held: dict[str, Content | None] = {}
-        # What the target was asked for, and its answer.
-        self.known: dict[Digest, bool] = {}
+        self.known = Known(self.request, self.own, target, pool)
+        self.source = Source(source, self.known)
         # Whether an earlier push of this image may have left some of its layers.
         self.begun = False
 
@@ -98,30 +96,67 @@ class _Push:
         # A push by digest moves no tag, but one that is named tells what may be there already.
         names = [] if request.by_digest and request.target.tag is None else order_tags(self.own, request.tags)
         check_quota(self.target, names)
-        content = choose(self.source, request, self.what)
-        image = self._planned(content)
-        self.held = dict.fromkeys(names)
-        # Whatever can be asked by now is asked at once.
-        self._ask([*names, *(image.known if image is not None else ())])
-        if not request.by_digest:
-            olds = {name: held.digest if held is not None else None for name, held in self.held.items()}
-            self.pushed.tags = [TagState(name, old, old) for name, old in olds.items()]
-        final = self._sent(image) if image is not None else self._sent_whole(content)
-        self.pushed.content = final
+        foretold = foretell(self.store, request)
+        final = None
+        if foretold is not None:
+            # What takes long comes after all that may end the run, or make it short; whoever may not read the target
+            # is told so now.
+            self._look(names or [self.own])
+            final = self._as_foretold(foretold)
+        final = self.pushed.content = final or self._brought(names)
         if request.by_digest:
             self.pushed.untagged = state_without_tag(self.target, final)
             publish_tag(self.target, final, self.pushed.untagged, Guard(), self.runtime)
-            return
-        self._refuse(final)
-        self._write(final)
+        else:
+            self._refuse(final)
+            self._write(final)
+        manifest = final.parse(self.what)
+        if manifest.subject is not None:
+            from manifestctl.verbs.referrers import list_as_referrer
+
+            list_as_referrer(manifest, self.target, self.runtime)
+
+    def _look(self, names: Sequence[str], blobs: Sequence[Descriptor] = ()) -> None:
+        """Ask the target at once for whatever can be asked by now."""
+        self.known.ask([*names, *blobs])
+        if not self.request.by_digest and not self.pushed.tags:
+            olds = {name: held.digest if held is not None else None for name, held in self.known.held.items()}
+            self.pushed.tags = [TagState(name, olds[name], olds[name]) for name in names]
+
+    def _as_foretold(self, foretold: Foretold) -> Content | None:
+        """Return what the target's tag holds if it is certain that this is the image; the image is not here yet.
+
+        Raises what is certain to stand in the way of pushing it.
+        """
+        if foretold.attested:
+            self.runtime.observe(Noted(lost_attestations(self.what, self.request.source)))
+        if foretold.manifest is not None:
+            self.source.stand_in(self.known.with_digest(foretold.manifest))
+        if foretold.config is None:
+            return None
+        check_foretold(self.request, self.what)
+        self._refuse(None, foretold.config)
+        old = self.known.old(self.request.packing.family or "docker")
+        if old is None or old.config.digest != foretold.config:
+            return None
+        raw = self.known.read_config(old)
+        image = foresee(old, raw, self.request, self.what) if raw is not None else None
+        return self._unchanged(old, image) if image is not None else None
+
+    def _brought(self, names: Sequence[str]) -> Content:
+        """Read the source, and bring over what the target lacks; returns the manifest to write."""
+        content = choose(self.source, self.request, self.what, self.runtime.observe)
+        image = self._planned(content)
+        # Whatever can be asked by now is asked at once.
+        self._look(names, image.known if image is not None else ())
+        return self._sent(image) if image is not None else self._sent_whole(content)
 
     def _planned(self, content: Content) -> ImagePlan | None:
         """Decide what becomes of the image; None for what is pushed as it is, a list or an artifact."""
         request, manifest = self.request, content.parse(self.what)
         if isinstance(manifest, Manifest) and manifest.config.media_type in media_types.CONFIGS:
-            raw = self.source.read_blob(manifest.config, CONFIG_LIMIT)
-            image = plan_image(manifest, raw, request, self.what)
-            self.pushed.platform = image.config.platform
+            image = plan_image(manifest, self.source.read_blob(manifest.config, CONFIG_LIMIT), request, self.what)
+            self._tell(image)
             return image
         if request.packing != Packing() or request.annotations:
             kind = "a list" if isinstance(manifest, Index) else "an artifact, not an image"
@@ -129,25 +164,44 @@ class _Push:
                 f"{self.what} is {kind}: it is pushed as it is",
                 hint="--compression, --format and --annotation are for one image; of a list choose it with --platform.",
             )
+        if isinstance(manifest, Index):
+            self.pushed.platforms = [entry.platform for entry in manifest.entries if not entry.is_attestation]
         return None
+
+    def _tell(self, image: ImagePlan) -> None:
+        platform = self.pushed.platform = image.config.platform
+        absent = [name for name, value in (("os", platform.os), ("architecture", platform.architecture)) if not value]
+        if absent:
+            said = f"{self.what}: its config names no {' and no '.join(absent)}"
+            refused = "'create' refuses it (platform-missing) unless --set-platform says what it is for"
+            self.runtime.observe(Warned(f"{said}; {refused}"))
+
+    def _unchanged(self, old: Manifest, image: ImagePlan) -> Content | None:
+        """Return what the target holds if it is this image, with all its layers, else None."""
+        if not self.known.is_same(old, image):
+            return None
+        self._tell(image)
+        self.pushed.layers = [PushedLayer(layer, "exists") for layer in old.layers]
+        return Content(old.raw, old.media_type, old.digest)
 
     def _sent(self, image: ImagePlan) -> Content:
         """Bring over all that the image names; returns the manifest to write."""
         config = image.manifest.config.digest
         self._refuse(image.final, config)
-        old = self._old(image.family) if image.final is None else None
-        if old is not None and self._is_same(old, image):
-            self.pushed.layers = [PushedLayer(layer, "exists") for layer in old.layers]
-            return Content(old.raw, old.media_type, old.digest)
+        old = self.known.old(image.family) if image.final is None else None
+        same = self._unchanged(old, image) if old is not None else None
+        if same is not None:
+            return same
+        check_layers(self.target, [plan.ready for plan in image.layers if plan.ready and not plan.is_foreign])
         # The config goes up first. Where it is, a push that was killed, or had another tag, may have left layers.
-        self.begun = self.known[config]
-        self._bring(image, self._reusable(old, image) if old is not None else {})
+        self.begun = self.known.blobs[config]
+        self._bring(image, self.known.reusable(old, image) if old is not None else {})
         layers = [layer.descriptor for layer in self.pushed.layers]
         return image.final or compose_manifest(image.manifest, layers, image.family, self.request.annotations)
 
     def _sent_whole(self, content: Content) -> Content:
         self._refuse(content)
-        Transfer(self.source, self.target, self.pool, self.runtime.observe).image(content)
+        Transfer(self.source, self.target, self.pool, self.runtime).image(content)
         return content
 
     def _write(self, final: Content) -> None:
@@ -166,67 +220,11 @@ class _Push:
         As long as it is not known what will be written, a tag that holds an image with this config may hold just that.
         """
         for state in self.pushed.tags:
-            held = self.held[state.tag]
-            if final is None and held is not None and _config_of(held) == config:
+            held = self.known.held[state.tag]
+            if final is None and held is not None and config_of(held) == config:
                 continue
             where = escape(f"{self.target.name}:{state.tag}", 400)
             self._guard(state).check(state, final or Content.of(b"", ""), where)
-
-    def _old(self, family: Family) -> Manifest | None:
-        """Return the image that the target's tag holds, or else a further tag, if it is one of this family."""
-        held = next((held for held in (self.held.get(self.own), *self.held.values()) if held is not None), None)
-        manifest = _image(held) if held is not None else None
-        return manifest if manifest is not None and family_of(manifest) == family else None
-
-    def _is_same(self, old: Manifest, image: ImagePlan) -> bool:
-        """Tell whether the target's tag holds this image already, with all its layers."""
-        said, packing = {**image.manifest.annotations, **self.request.annotations}, self.request.packing
-        return (
-            old.config.digest == image.manifest.config.digest
-            and len(old.layers) == len(image.layers)
-            and all(plan.takes(layer, packing) for plan, layer in zip(image.layers, old.layers, strict=True))
-            and said.items() <= old.annotations.items()
-            and all(self._there([old.config, *old.layers]))
-        )
-
-    def _reusable(self, old: Manifest, image: ImagePlan) -> dict[Digest, Descriptor]:
-        """Return, by what the source calls them, the layers that the target's image has packed in the same place."""
-        ours = theirs = image.config.diff_ids
-        if old.config.digest != image.manifest.config.digest:
-            try:
-                theirs = parse_config(self.target.read_blob(old.config, CONFIG_LIMIT), "the target's config").diff_ids
-            except InterruptedRun:
-                raise
-            except ManifestctlError:
-                return {}
-        found = {
-            plan.layer.digest: layer
-            for plan, our, their, layer in zip(image.layers, ours, theirs, old.layers, strict=False)
-            if plan.pack is not None and our == their and plan.takes(layer, self.request.packing)
-        }
-        there = self._there(list(found.values()))
-        return {digest: layer for (digest, layer), is_there in zip(found.items(), there, strict=True) if is_there}
-
-    def _there(self, blobs: Sequence[Descriptor]) -> list[bool]:
-        """Tell of each whether the target has it; what need not be in a registry counts as there."""
-        asked = {blob.digest: blob for blob in blobs if not media_types.is_foreign(blob.media_type)}
-        self._ask([blob for digest, blob in asked.items() if digest not in self.known])
-        return [self.known.get(blob.digest, True) for blob in blobs]
-
-    def _ask(self, asked: Sequence[str | Descriptor]) -> None:
-        """Learn what tags hold, and whether blobs are there."""
-
-        def ask(one: str | Descriptor) -> None:
-            if isinstance(one, str):
-                self.held[one] = read_content(self.target, one)
-                return
-            try:
-                self.known[one.digest] = self.target.has(one)
-            except IntegrityError:
-                # Whatever names it is wrong, so that nothing of it is used.
-                self.known[one.digest] = False
-
-        self.pool.map(ask, asked)
 
     def _bring(self, image: ImagePlan, reused: Mapping[Digest, Descriptor]) -> None:
         """Bring over config and layers, each once: the config, then the largest, so that none is alone at the end."""
@@ -238,10 +236,10 @@ class _Push:
         def bring(plan: LayerPlan | None) -> None:
             if plan is not None:
                 done[plan.layer.digest] = self._layer(plan, reused.get(plan.layer.digest))
-            elif not self.known[config.digest]:
+            elif not self.known.blobs[config.digest]:
                 self.target.write_blob(Blob(config, lambda: iter((image.raw,))))
 
-        self.pool.map(bring, [None, *ordered])
+        self.pool.map(bring, [None, *ordered], stop=HOPELESS)
         self.pushed.layers = [
             PushedLayer(plan.ready or done[plan.layer.digest].descriptor, done[plan.layer.digest].how) for plan in plans
         ]
@@ -251,11 +249,11 @@ class _Push:
         if known is not None:
             self._moved(layer, "exists")
             return PushedLayer(known, "reused")
-        if plan.is_foreign and not self.source.has(layer):
+        if plan.is_foreign and self.source.can_lack(layer):
             return PushedLayer(ready or layer, "exists")
         if ready is None:
             ready, how = self._packed(plan, plan.pack or "gzip")
-        elif self.known.get(ready.digest) or not self.target.write_blob(Blob(ready, lambda: self._read(layer))):
+        elif self.known.blobs.get(ready.digest) or not self.target.write_blob(Blob(ready, lambda: self._read(layer))):
             how = "exists"
         else:
             how = "sent"
@@ -281,16 +279,16 @@ class _Push:
 
     def _packed_first(self, packed: PackedLayer, size: int, target: StreamWriter) -> tuple[Descriptor, str]:
         """Pack a layer of so many bytes, and send it only if what it becomes is not there already."""
-        if size <= self.spooled:
-            from manifestctl.spool import Spool
+        from manifestctl.spool import NoSpaceError, Spool
 
-            with Spool(self.runtime.environ, packed.name) as spool:
+        if size <= self.spooled:
+            with contextlib.suppress(NoSpaceError), Spool(self.runtime.environ, packed.name) as spool:
                 for chunk in packed.open():
                     spool.write(chunk)
                 made = packed.descriptor()
                 sent = self.target.write_blob(Blob(made, lambda: spool.chunks(0, made.size)))
-            return made, "packed" if sent else "exists"
-        # There is no space for a larger one: it is packed once to know it, and again to send it.
+                return made, "packed" if sent else "exists"
+        # Without space for it, it is packed once to know it, and again to send it.
         for _ in packed.open():
             pass
         made = packed.descriptor()
@@ -310,16 +308,3 @@ class _Push:
 
     def _moved(self, layer: Descriptor, how: str) -> None:
         self.runtime.observe(BlobMoved(layer.digest.short, layer.size, how))
-
-
-def _image(content: Content) -> Manifest | None:
-    try:
-        manifest = content.parse("what the target holds")
-    except DocumentError:
-        return None
-    return manifest if isinstance(manifest, Manifest) else None
-
-
-def _config_of(content: Content) -> Digest | None:
-    manifest = _image(content)
-    return manifest.config.digest if manifest is not None else None

@@ -7,16 +7,17 @@ from typing import TYPE_CHECKING
 
 from manifestctl.errors import InputError, IntegrityError
 from manifestctl.model import media_types
+from manifestctl.model.descriptor import Descriptor
 from manifestctl.model.digest import Digest
-from manifestctl.model.manifest import parse_config
+from manifestctl.model.manifest import Manifest, parse_config
 from manifestctl.text import escape, plural
 from manifestctl.values import dataclass
 from manifestctl.verbs.image_manifest import check_annotations, compose_manifest, family_of
+from manifestctl.verbs.push_source import check_platform
 
 if TYPE_CHECKING:
     from manifestctl.compression import Format
-    from manifestctl.model.descriptor import Descriptor
-    from manifestctl.model.manifest import ImageConfig, Manifest
+    from manifestctl.model.manifest import ImageConfig
     from manifestctl.stores.base import Content
     from manifestctl.verbs.image_manifest import Family
     from manifestctl.verbs.push_request import Packing, PushRequest
@@ -96,6 +97,35 @@ def plan_image(manifest: Manifest, raw: bytes, request: PushRequest, what: str) 
     return ImagePlan(manifest, config, raw, family, layers, final)
 
 
+def check_foretold(request: PushRequest, what: str) -> None:
+    """Raise `InputError` for what the image of an engine cannot be given, which has Docker's types and plain layers."""
+    family = request.packing.family or "docker"
+    check_annotations(family, request.annotations)
+    if family == "docker" and request.packing.format == "zstd":
+        raise _no_zstd(what, packed=False)
+
+
+def foresee(old: Manifest, raw: bytes, request: PushRequest, what: str) -> ImagePlan | None:
+    """Decide what would become of an image that an engine has not exported yet; None if that cannot be known.
+
+    Its config is ``raw``, which is that of an image ``old`` in the target, its types will be Docker's, and its layers
+    plain tars, of sizes that nobody knows. Raises as `plan_image`, and `NotFoundError` for one of another platform.
+    """
+    config = parse_config(raw, f"the config of {what}")
+    check_platform(config.platform, request.platforms, what)
+    try:
+        layers = [Descriptor(media_types.DOCKER_LAYER, Digest.parse(diff_id), 0) for diff_id in config.diff_ids]
+    except InputError:
+        return None
+    # A layer that cannot be checked is refused when it is read. Of an image that is not packed the whole manifest would
+    # have to be the same, and the sizes of its layers are not known.
+    if not layers or request.packing.format == "none" or not all(layer.digest.verifiable for layer in layers):
+        return None
+    config_type = replace(old.config, media_type=media_types.DOCKER_CONFIG)
+    manifest = Manifest(b"", media_types.DOCKER_MANIFEST, Digest.of(b""), config_type, tuple(layers))
+    return plan_image(manifest, raw, request, what)
+
+
 def plan_layers(
     manifest: Manifest, config: ImageConfig, packing: Packing, family: Family, what: str
 ) -> list[LayerPlan]:
@@ -132,17 +162,21 @@ def _plan(
     pack = packing.format or ("gzip" if state == "none" else state)
     if pack == state and not converted:
         return LayerPlan(layer, layer.media_type, diff_id=checked)
+    if family == "docker" and (state == "zstd" or (state == "none" and pack == "zstd")):
+        raise _no_zstd(name, packed=state != "none")
     if state not in ("none", pack):
         raise InputError(
             f"{name} is compressed with {state} already",
             hint=f"Leave out --compression, or give it --compression {state}.",
         )
-    if family == "docker" and pack == "zstd":
-        raise InputError(
-            f"{name}: Docker's manifest cannot hold zstd layers", hint="Pass --format oci, or --compression gzip."
-        )
     media_type = media_types.layer_type(docker=family == "docker", packed=pack)
     return LayerPlan(layer, media_type, None if pack == state else pack, checked)
+
+
+def _no_zstd(name: str, *, packed: bool) -> InputError:
+    # A layer that is compressed is not compressed anew, so that no other option would help.
+    other = "; compressed layers are pushed as they are." if packed else ", or --compression gzip."
+    return InputError(f"{name}: Docker's manifest cannot hold zstd layers", hint=f"Pass --format oci{other}")
 
 
 def _other_type(media_type: str, family: Family, name: str) -> str:

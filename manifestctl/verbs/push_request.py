@@ -18,9 +18,9 @@ if TYPE_CHECKING:
     from manifestctl.model.descriptor import Descriptor
     from manifestctl.model.location import Location
     from manifestctl.model.platforms import Platform
+    from manifestctl.model.published import Published
     from manifestctl.stores.base import Content
     from manifestctl.verbs.image_manifest import Family
-    from manifestctl.verbs.publish import Published
 
 Status = Literal["created", "updated", "unchanged", "failed"]
 
@@ -45,7 +45,7 @@ class Packing:
             compressor(self.format or "gzip", self.level)
         if self.family == "docker" and self.format == "zstd":
             raise InputError(
-                "Docker's manifest cannot hold zstd layers", hint="Pass --format oci, or --compression gzip."
+                "Docker's manifest cannot hold zstd layers", hint="Pass --format oci, or leave out --compression."
             )
 
 
@@ -73,7 +73,10 @@ class PushRequest:
         for tag in self.tags:
             check_tag(tag)
         if self.target.digest is not None:
-            raise InputError(f"{self.target}: the target of a push is a tag or a repository, not a digest")
+            raise InputError(
+                f"{self.target}: the target of a push is a tag or a repository, not a digest",
+                hint="Leave the digest out; --by-digest pushes without moving a tag, and prints the digest.",
+            )
         if self.by_digest and (self.tags or self.guard.any):
             raise InputError("--by-digest moves no tag, so --tag, --no-overwrite and --expect do not go with it")
         self.guard.refuse_both()
@@ -89,11 +92,16 @@ class PushedLayer:
 
 @dataclass(slots=True)
 class Pushed:
-    """What became of a push; filled as the run goes on. ``untagged`` stands in for ``tags`` of a push by digest."""
+    """What became of a push; filled as the run goes on.
+
+    ``platform`` is that of an image, ``platforms`` are those of a list, as far as it says them. ``untagged`` stands in
+    for ``tags`` of a push by digest.
+    """
 
     request: PushRequest
     content: Content | None = None
     platform: Platform | None = None
+    platforms: list[Platform | None] = field(default_factory=list)
     layers: list[PushedLayer] = field(default_factory=list)
     tags: list[TagState] = field(default_factory=list)
     untagged: TagState | None = None

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from manifestctl.errors import NotFoundError
+from manifestctl.errors import InterruptedRun, ManifestctlError, NotFoundError, PartialError
 from manifestctl.model import media_types
-from manifestctl.model.manifest import Index
+from manifestctl.model.manifest import Index, Manifest
 from manifestctl.stores.base import Content, ReferrerStore
 from manifestctl.stores.referrers import fallback_tag, tagged
+from manifestctl.text import escape
 from manifestctl.verbs.publish import Guard, TagState, publish_tag, read_tag
-from manifestctl.verbs.transfer import typed
+from manifestctl.verbs.transfer import typed, write_patiently
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -47,7 +49,7 @@ def copy_referrers(content: Content, transfer: Transfer, guard: Guard, runtime: 
         found = transfer.pool.map(lambda subject: _referrers(source, subject), subjects)
         pairs = [(subject, listed) for subject, listed in zip(subjects, found, strict=True) if listed]
         transfer.entries([descriptor for _, listed in pairs for descriptor in listed])
-        transfer.pool.map(lambda pair: _make_known(pair[0], pair[1], target), pairs)
+        transfer.pool.map(lambda pair: _make_known(pair[0], pair[1], target, runtime), pairs)
         new = dict.fromkeys(descriptor.digest for _, listed in pairs for descriptor in listed)
         subjects = [digest for digest in new if digest not in seen]
         seen |= dict.fromkeys(subjects)
@@ -56,12 +58,38 @@ def copy_referrers(content: Content, transfer: Transfer, guard: Guard, runtime: 
     return len(seen) - named + _cosign_tags(list(seen), transfer, guard, runtime)
 
 
+def list_as_referrer(manifest: Manifest | Index, target: Store, runtime: Runtime) -> None:
+    """Let what was published in a registry, and has a subject, be found among the subject's referrers.
+
+    Registries with the referrers API see to that by themselves; for others the client writes the tag of the tag scheme
+    (distribution-spec "Pushing Manifests with Subject"). Raises `PartialError` if that fails.
+    """
+    if manifest.subject is None or not isinstance(target, ReferrerStore):
+        return
+    kind = manifest.artifact_type or (manifest.config.media_type if isinstance(manifest, Manifest) else "")
+    entry = replace(manifest.descriptor, artifact_type=kind, annotations=manifest.annotations)
+    subject = manifest.subject.digest
+    try:
+        _make_known(subject, [entry], target, runtime)
+    except InterruptedRun:
+        raise
+    except ManifestctlError as error:
+        raise PartialError(
+            f"{escape(target.name, 300)}@{manifest.digest} is published, but not among the referrers of {subject}, "
+            f"where tools look for it: {error.message}",
+            hint=error.hint or "Run this again: nothing that is there is sent again.",
+        ) from error
+
+
 def _referrers(store: Store, subject: Digest) -> list[Descriptor]:
     return store.referrers(subject) if isinstance(store, ReferrerStore) else tagged(store, subject)
 
 
-def _make_known(subject: Digest, found: Sequence[Descriptor], target: Store) -> None:
-    """Write the tag of the tag scheme where the target does not list referrers by itself."""
+def _make_known(subject: Digest, found: Sequence[Descriptor], target: Store, runtime: Runtime) -> None:
+    """Write the tag of the tag scheme where the target does not list referrers by itself.
+
+    It is asked whether it does: the header OCI-Subject of its answer to a PUT has been seen where there is no API.
+    """
     there = _referrers(target, subject)
     known = {descriptor.digest for descriptor in there}
     new = [descriptor for descriptor in found if descriptor.digest not in known]
@@ -73,7 +101,7 @@ def _make_known(subject: Digest, found: Sequence[Descriptor], target: Store) -> 
         "manifests": [descriptor.to_json() for descriptor in (*there, *new)],
     }
     raw = json.dumps(document, indent=2, ensure_ascii=False).encode()
-    target.write_manifest(Content.of(raw, media_types.OCI_INDEX), fallback_tag(subject))
+    write_patiently(target, Content.of(raw, media_types.OCI_INDEX), fallback_tag(subject), runtime)
 
 
 def _cosign_tags(subjects: Sequence[Digest], transfer: Transfer, guard: Guard, runtime: Runtime) -> int:

@@ -73,6 +73,9 @@ RULES: dict[str, Rule] = {
     ),
     "list-too-deep": Rule("error", "wrong", "A list given as an image has lists in lists."),
     "annotation-unmatched": Rule("error", "wrong", "An --entry-annotation names a platform that no image has."),
+    "list-annotations-dropped": Rule(
+        "warning", "wrong", "A list given as an image has annotations of its own, which the new list does not carry."
+    ),
     "label-differs": Rule("error", "wrong", "A label that --same names is not equal in all images."),
     "revision-differs": Rule("warning", "wrong", "The images say that they were built from different revisions."),
     "tag-exists": Rule("error", "conflict", "A tag holds something else, and --no-overwrite was given."),
@@ -97,6 +100,7 @@ def found(
     repository: str = "",
     found: str = "",
     expected: str = "",
+    statement: str = "",
 ) -> Finding:
     """Make a finding with the severity and category that the rule has; all texts are one safe line."""
     kind = RULES[rule]
@@ -112,6 +116,7 @@ def found(
         repository=escape(repository, 300),
         found=found,
         expected=expected,
+        statement=statement,
     )
 
 

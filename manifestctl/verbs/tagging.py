@@ -2,22 +2,16 @@
 
 from __future__ import annotations
 
-import threading
+import contextlib
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from manifestctl.errors import (
-    DeniedError,
-    InputError,
-    InterruptedRun,
-    ManifestctlError,
-    PartialError,
-    UnreachableError,
-    exit_code,
-)
+from manifestctl.errors import InputError, InterruptedRun, ManifestctlError, PartialError, exit_code
+from manifestctl.model.published import Published
+from manifestctl.parallel import HOPELESS
 from manifestctl.stores.base import TagQuota
 from manifestctl.text import escape
-from manifestctl.verbs.publish import Guard, TagState, publish_tag
+from manifestctl.verbs.publish import Guard, Publication, TagState
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -53,30 +47,39 @@ def publish_tags(
 ) -> None:
     """Write what is wanted under each tag, the tags of a wave in parallel, and no wave after one with a failure.
 
-    After a denial, or a registry that does not answer, no other tag is begun: it would fare the same. Raises as
-    `publish_tag` if nothing was published, and `PartialError` with that error as its cause if something was; its
-    message says what each tag held and holds. Tags that are not the ``main`` thing of a run publish nothing yet.
+    The tags of a wave are read back once all are written: some registries fail to read a manifest while it is given
+    another tag. After a denial, or a registry that does not answer, no other tag is begun: it would fare the same.
+    Raises as `publish_tag` if nothing was published, and `PartialError` with that error as its cause if something was;
+    its message says what each tag held and holds. Tags that are not the ``main`` thing of a run publish nothing yet.
     """
     errors: dict[str, ManifestctlError] = {}
-    hopeless = threading.Event()
+    written: list[Publication] = []
 
-    def publish(state: TagState) -> None:
-        if hopeless.is_set():
-            return
+    def write(state: TagState) -> None:
+        publication = Publication(store, wanted[state.tag], state, guard(state), runtime)
+        if attempt(state, publication.write):
+            written.append(publication)
+
+    def attempt(state: TagState, step: Callable[[], object]) -> object:
         try:
-            publish_tag(store, wanted[state.tag], state, guard(state), runtime)
+            return step()
         except InterruptedRun:
             raise
         except ManifestctlError as error:
             errors[state.tag] = error
-            if isinstance(error, DeniedError | UnreachableError):
-                hopeless.set()
+            if isinstance(error, HOPELESS):
+                raise
+            return None
 
     for number, wave in enumerate(waves):
-        pool.map(publish, wave)
+        with contextlib.suppress(*HOPELESS):
+            pool.map(write, wave, stop=HOPELESS)
+        with contextlib.suppress(*HOPELESS):
+            pool.map(lambda publication: attempt(publication.state, publication.prove), written)
+        written.clear()
         if errors:
             states = [state for wave in waves for state in wave]
-            begun = number > 0 or any(state.moved == "true" and state.tag not in errors for state in states)
+            begun = number > 0 or any(state.moved and state.tag not in errors for state in states)
             raise _failure(errors, _listed(states, wanted, errors) if begun else "", main=main)
 
 
@@ -110,16 +113,16 @@ def _listed(states: Sequence[TagState], wanted: Mapping[str, Content], errors: M
 
 def _failed(state: TagState) -> str:
     old = state.old or "nothing"
-    if state.moved == "unknown":
+    if state.moved is Published.UNKNOWN:
         return f"{state.tag} held {old}, and what it holds now is not known"
-    if state.moved == "true":
+    if state.moved:
         return f"{state.tag} moved from {old} to {state.now}"
     held = f" held {old} and" if state.now != state.old else ""
     return f"{state.tag} did not move: it{held} holds {state.now or 'nothing'}"
 
 
 def _right(state: TagState) -> str:
-    if state.moved == "true":
+    if state.moved:
         return f"{state.tag} moved from {state.old or 'nothing'} to {state.now}"
     return f"{state.tag} holds {state.now} as before"
 

@@ -88,4 +88,5 @@ def unreadable(
         repository=repository,
         found=is_there,
         expected=str(entry.digest) if rule == "image-missing" and entry is not None else wanted,
+        statement=error.statement,
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -73,7 +74,29 @@ def test_a_list_across_two_repositories(tools: Tools, real_registry: RealRegistr
     assert blobs(document) == {"mounted": count}
     check_whole(tools, tmp_path, target)
     again = run("copy", pushed, target, "--output", "json").document
-    assert (again["status"], blobs(again)) == ("unchanged", {})
+    assert (again["status"], blobs(again)) == ("unchanged", {"exists": count})
+
+
+@pytest.mark.parametrize("command", ["copy", "create"])
+def test_images_that_were_collected_as_garbage_are_brought_again(
+    tools: Tools, pushed: str, tmp_path: Path, command: str
+) -> None:
+    require_real("docker-registry")
+    with RealRegistry(tmp_path / "mirror") as mirror:
+        target = mirror.reference("m/web", "1")
+        given = ("copy", pushed, target) if command == "copy" else ("create", target, pushed, "--copy")
+        first = run(*given, "--output", "digest").text
+        collect = ["docker-registry", "garbage-collect", "-m", str(mirror.directory / "config.yml")]
+        subprocess.run(collect, check=True, capture_output=True)
+        # The list is there, and of its images nothing.
+        assert json.loads(tools.skopeo_raw(target))["manifests"]
+        with Client(mirror.url) as client:
+            for child in LIST.children:
+                assert client.request("GET", f"/v2/m/web/manifests/{child.digest}").status == 404
+        again = run(*given, "--output", "digest")
+        assert again.text == first
+        assert ": 4 manifests, " in again.err
+        tools.skopeo_copy(f"docker://{target}", f"oci:{tmp_path / 'read'}:read", "--all")
 
 
 def test_a_list_across_two_registries(tools: Tools, other_registry: RealRegistry, pushed: str, tmp_path: Path) -> None:
@@ -117,3 +140,24 @@ def test_hundreds_of_tags_on_one_list(tools: Tools, real_registry: RealRegistry,
     listed = json.loads(tools.skopeo("list-tags", "--tls-verify=false", f"docker://{pushed.rpartition(':')[0]}").stdout)
     assert {*names, "many", "latest", "1.4"} <= set(listed["Tags"])
     assert tools.skopeo_raw(real_registry.reference("copied/from", names[-1])).encode() == LIST.manifest
+
+
+@pytest.mark.parametrize("command", ["copy", "push"])
+def test_a_signature_is_found_by_what_it_signs(
+    tools: Tools, real_registry: RealRegistry, other_registry: RealRegistry, tmp_path: Path, command: str
+) -> None:
+    image = LIST.children[0]
+    subject = images.descriptor(image.manifest, image.media_type)
+    signature = images.image(None, manifest={"artifactType": "example/signature", "subject": subject})
+    repository = f"signed/{command}"
+    if command == "copy":
+        push(real_registry, repository, "sig", signature)
+        source = real_registry.reference(repository, "sig")
+    else:
+        images.write_layout(tmp_path / "layout", {"sig": signature})
+        source = f"oci:{tmp_path / 'layout'}:sig"
+    run(command, source, other_registry.reference(repository, "sig"))
+    listed = json.loads(tools.skopeo_raw(other_registry.reference(repository, image.digest.replace(":", "-"))))
+    assert listed["manifests"] == [
+        images.descriptor(signature.manifest, signature.media_type, artifactType="example/signature")
+    ]

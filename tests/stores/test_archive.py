@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import json
 import os
+import subprocess
 import threading
 from typing import TYPE_CHECKING, Any
 
@@ -18,10 +20,11 @@ from manifestctl.errors import (
     IntegrityError,
     InterruptedRun,
     ManifestctlError,
+    MissingContentError,
     NotFoundError,
     UnreachableError,
 )
-from manifestctl.events import Noted
+from manifestctl.events import BlobMoved, BlobStarted, BytesMoved, Noted
 from manifestctl.model import media_types
 from manifestctl.model.descriptor import Descriptor
 from manifestctl.model.digest import Digest
@@ -31,8 +34,9 @@ from manifestctl.model.platforms import Platform
 from manifestctl.model.strict_json import CONFIG_LIMIT, MANIFEST_LIMIT
 from manifestctl.spool import Spool
 from manifestctl.stores.archive import ArchiveStore
-from manifestctl.stores.archive_file import indexed_archive
-from manifestctl.stores.base import Blob, Content
+from manifestctl.stores.archive_file import indexed_archive, open_archive
+from manifestctl.stores.archive_index import roots
+from manifestctl.stores.base import Blob, Content, Foretold
 from manifestctl.stores.locate import Stores
 from manifestctl.transport.settings import TransportSettings
 from tests.support.archives import (
@@ -270,6 +274,27 @@ def test_lists_in_lists(archive: Archives) -> None:
     assert store.read_manifest(inner.digest).raw == inner.manifest
 
 
+def test_one_image_under_many_names_is_one(archive: Archives) -> None:
+    names = [f"v{number}" for number in range(2_000)]
+    made = image()
+    members = oci_archive({"": made})
+    entries = [made.descriptor(annotations={"org.opencontainers.image.ref.name": name}) for name in names]
+    store = archive(members | {"index.json": dump({"schemaVersion": 2, "manifests": entries})}, "oci-archive")
+    assert store.tags() == names
+    assert store.read_manifest("v1999").raw == made.manifest
+
+
+def test_what_index_json_names_is_not_read_without_end(tmp_path: Path) -> None:
+    named = {str(number): image(seed=str(number)) for number in range(3)}
+    path = write_archive(tmp_path / "x.tar", oci_archive(named))
+    one = len(named["0"].manifest)
+    with contextlib.closing(open_archive(str(path), "x", World().runtime)) as file:
+        found = roots(file, 2 * one)
+        assert [root.content is not None for root in found] == [True, True, False]
+        assert "index.json names are too large together" in str(found[2].fault)
+        assert [root.fault for root in roots(file)] == [None] * 3
+
+
 def test_attestations_in_index_json_are_no_images(archive: Archives) -> None:
     made = image()
     members = oci_archive({"1": made})
@@ -322,6 +347,7 @@ SEVERAL = {
         (WEB.config_hex, WEB),
         (WEB.config_hex[:12], WEB),
         (f"sha256:{TOOL.config_hex[:7]}", TOOL),
+        (TOOL.config_hex[:4], TOOL),
     ],
 )
 def test_an_image_is_chosen(archive: Archives, members: Members, name: str, wanted: Saved) -> None:
@@ -333,6 +359,19 @@ def test_no_tag_is_latest(archive: Archives) -> None:
     store = archive(legacy_save(Saved(("web:latest", "web:1"), WEB.config, WEB.layers), TOOL))
     assert manifest_of(store, "web").config.digest.encoded == WEB.config_hex
     assert store.tags() == ["web:latest", "web:1", "tool:2"]
+
+
+def test_podmans_host_may_be_left_out_where_no_other_image_is_meant(archive: Archives) -> None:
+    local = Saved(("localhost/tool:2",), TOOL.config, TOOL.layers)
+    other = Saved(("docker.io/library/tool:2",), WEB.config, WEB.layers)
+    both = archive(skopeo_save(local, other))
+    assert manifest_of(both, "tool:2").config.digest.encoded == WEB.config_hex
+    assert manifest_of(both, "localhost/tool:2").config.digest.encoded == TOOL.config_hex
+    alone = archive(skopeo_save(local))
+    assert manifest_of(alone, "tool:2").config.digest.encoded == TOOL.config_hex
+    for name in ("docker.io/library/tool:2", "tool", "host.example.com/tool:2"):
+        with pytest.raises(NotFoundError):
+            alone.read_manifest(name)
 
 
 def test_names_of_oci_archives_are_full_or_tags(archive: Archives) -> None:
@@ -391,7 +430,7 @@ def test_a_tag_that_fits_several(archive: Archives) -> None:
         ("sha256:" + "0" * 64, "It holds example.com/web:1.4, tool:2."),
         ("20240506", "It holds example.com/web:1.4, tool:2."),
         ("something-else", "It holds example.com/web:1.4, tool:2."),
-        (WEB.config_hex[:6], "It holds example.com/web:1.4, tool:2."),
+        (WEB.config_hex[:3], "It holds example.com/web:1.4, tool:2."),
     ],
 )
 def test_an_image_that_is_not_there(archive: Archives, name: str, hint: str) -> None:
@@ -407,8 +446,9 @@ def test_an_image_that_is_not_there(archive: Archives, name: str, hint: str) -> 
 )
 def test_an_archive_that_holds_nothing(archive: Archives, members: Members, name: str) -> None:
     store = archive(members)
-    with pytest.raises(NotFoundError, match="it holds no image"):
+    with pytest.raises(NotFoundError, match="it holds no image") as caught:
         store.read_manifest(name)
+    assert caught.value.hint
     assert store.tags() == []
     assert store.images() == []
 
@@ -476,10 +516,14 @@ BAD: dict[str, tuple[Members, type[ManifestctlError], str]] = {
     "no config named": (manifest_json(Config=None), DocumentError, "/0/Config is missing"),
     "config outside": (
         manifest_json(Config="../../etc/passwd"),
-        NotFoundError,
+        MissingContentError,
         "'../../etc/passwd' is not in the archive",
     ),
-    "config not there": (changed(LEGACY, CONFIG, None), NotFoundError, f"the config '{CONFIG}' is not in the archive"),
+    "config not there": (
+        changed(LEGACY, CONFIG, None),
+        MissingContentError,
+        f"config '{CONFIG}' is not in the archive",
+    ),
     "config of other bytes": (LEGACY | {CONFIG: OTHER_CONFIG}, IntegrityError, "which is not its name"),
     "blob of other bytes": (
         MODERN | {f"blobs/sha256/{WEB.config_hex}": OTHER_CONFIG},
@@ -492,13 +536,17 @@ BAD: dict[str, tuple[Members, type[ManifestctlError], str]] = {
         DocumentError,
         "has 0 layers for it, but its config has 3 diff_ids",
     ),
-    "layer not there": (changed(LEGACY, FIRST_LAYER, None), NotFoundError, f"'{FIRST_LAYER}' is not in the archive"),
+    "layer not there": (
+        changed(LEGACY, FIRST_LAYER, None),
+        MissingContentError,
+        f"the layer '{FIRST_LAYER}' is not in the archive",
+    ),
     "layer outside": (
         manifest_json(Layers=["/etc/passwd"] * 3),
-        NotFoundError,
+        MissingContentError,
         "the layer '/etc/passwd' is not in the archive",
     ),
-    "layer a loop": (LEGACY | {FIRST_LAYER: Link("layer.tar")}, NotFoundError, "is not in the archive"),
+    "layer a loop": (LEGACY | {FIRST_LAYER: Link("layer.tar")}, MissingContentError, "is not in the archive"),
     "diff_id missing": (
         with_diff_ids(WEB.diff_ids[:2]),
         DocumentError,
@@ -516,6 +564,16 @@ BAD: dict[str, tuple[Members, type[ManifestctlError], str]] = {
         IntegrityError,
         "its gzip stream is cut off",
     ),
+    "manifest.json too large": (
+        {"manifest.json": b"[" + b" " * (16 << 20) + b"]"},
+        DocumentError,
+        "manifest.json: is larger than 16777216 bytes",
+    ),
+    "index too large": (
+        {"index.json": b"{" + b" " * (64 << 20) + b"}"},
+        DocumentError,
+        "index.json: is larger than 67108864 bytes",
+    ),
     "index no JSON": (oci_archive({}) | {"index.json": b"?"}, DocumentError, "index.json: is not JSON"),
     "index of no descriptors": (
         {"index.json": dump({"manifests": [{"mediaType": "x", "size": 1}]})},
@@ -531,6 +589,8 @@ def test_what_is_wrong_is_said(archive: Archives, members: Members, kind: type[M
         archive(members).read_manifest("")
     assert said in caught.value.message
     assert caught.value.message.startswith(f"docker-archive:{archive.directory}/x.tar")
+    assert caught.value.hint
+    assert caught.value.exit_code == (6 if kind is IntegrityError else 1)
 
 
 @pytest.mark.parametrize("maker", [legacy_save, modern_save])
@@ -540,8 +600,12 @@ def test_a_layer_of_other_bytes_is_found_when_it_is_read(archive: Archives, make
     other = bytes(reversed(WEB.layers[1]))
     store = archive(members | {name: other})
     layer = manifest_of(store).layers[1]
-    with pytest.raises(IntegrityError, match=f"@{layer.digest}: its bytes do not hash to {layer.digest}"):
+    with pytest.raises(IntegrityError, match=f": its bytes do not hash to {layer.digest}") as caught:
         read(store, layer)
+    # Nobody finds a layer in an old archive by its digest.
+    assert name in caught.value.message or str(layer.digest).replace(":", "/") in name
+    assert str(layer.digest) in caught.value.message.partition(": its bytes")[0]
+    assert "make it again" in caught.value.hint
     with pytest.raises(IntegrityError, match="hash to"):
         store.read_blob(layer, len(other))
 
@@ -553,7 +617,7 @@ def test_a_manifest_that_is_not_what_index_json_says(archive: Archives) -> None:
     cases: list[tuple[Members, type[ManifestctlError], str]] = [
         (members | {blob: made.manifest + b" "}, IntegrityError, "but its descriptor says"),
         (members | {blob: made.manifest[:-1] + b" "}, IntegrityError, "hash to"),
-        (changed(members, blob, None), NotFoundError, "is not in the archive"),
+        (changed(members, blob, None), MissingContentError, "is not in the archive"),
         (members | {blob: bytes(MANIFEST_LIMIT + 1)}, DocumentError, "larger than"),
     ]
     for bad, kind, said in cases:
@@ -583,10 +647,10 @@ def test_a_cut_off_archive_is_suspected(archive: Archives) -> None:
     with pytest.raises(DocumentError):
         archive(whole[:-1024]).tags()
     kept = pack({"manifest.json": LEGACY["manifest.json"]})
-    with pytest.raises(NotFoundError) as caught:
+    with pytest.raises(MissingContentError) as caught:
         archive(kept[:-1024]).tags()
     assert "no end mark" in caught.value.hint
-    with pytest.raises(NotFoundError) as caught:
+    with pytest.raises(MissingContentError) as caught:
         archive(kept).tags()
     assert "no end mark" not in caught.value.hint
 
@@ -682,11 +746,42 @@ def test_what_is_packed_is_unpacked_once_and_said(archive: Archives) -> None:
     store = archive(legacy_save(WEB), kind="zstd")
     assert archive.world.events == []
     check_image(store, WEB)
-    size = len(pack(legacy_save(WEB))) / 1024
     assert archive.world.heard(Noted) == [
-        Noted(f"{store.name}: {size:.1f} KiB unpacked into a temporary file in {archive.directory}")
+        Noted(f"{store.name} is unpacked into a temporary file in {archive.directory}")
     ]
     assert list(archive.directory.iterdir()) == [archive.directory / "x.tar"]
+
+
+@pytest.mark.parametrize("from_a_pipe", [False, True])
+def test_how_far_the_unpacking_is(archive: Archives, from_a_pipe: bool) -> None:
+    """It may take minutes, which nobody should spend without a sign of life."""
+    plain = pack({"manifest.json": b"[]", "x": os.urandom(3 << 20)})
+    data = packed(plain, "gzip")
+    path = archive.directory / "x.tar"
+    path.write_bytes(data)
+    with subprocess.Popen(["cat", path], stdout=subprocess.PIPE) as writer:
+        assert writer.stdout is not None
+        store = archive.at(f"/dev/fd/{writer.stdout.fileno()}" if from_a_pipe else str(path))
+        assert store.tags() == []
+    # Of a pipe nobody knows beforehand what will come out of it.
+    assert archive.world.heard(BlobStarted) == [
+        BlobStarted(store.name, None if from_a_pipe else len(data), "unpacking")
+    ]
+    assert {event.name for event in archive.world.heard(BytesMoved)} == {store.name}
+    assert sum(event.count for event in archive.world.heard(BytesMoved)) == len(data)
+    assert archive.world.heard(BlobMoved) == [BlobMoved(store.name, len(plain), "unpacked")]
+
+
+def test_whether_it_must_be_unpacked_first(archive: Archives) -> None:
+    kinds: list[tuple[Format, bool]] = [("none", False), ("gzip", True), ("zstd", True)]
+    for kind, slow in kinds:
+        assert (archive(LEGACY, kind=kind).foretell() == Foretold()) == slow
+        assert (archive(LEGACY, kind=kind).foretell() is None) != slow
+    os.mkfifo(archive.directory / "pipe")
+    assert archive.at(str(archive.directory / "pipe")).foretell() == Foretold()
+    # Reading it will say what is wrong.
+    assert archive.at(str(archive.directory / "absent")).foretell() is None
+    assert archive.world.events == []
 
 
 def test_an_archive_that_is_packed_twice(archive: Archives) -> None:
@@ -695,7 +790,7 @@ def test_an_archive_that_is_packed_twice(archive: Archives) -> None:
 
 
 @pytest.mark.parametrize("kind", ["none", "gzip"])
-@pytest.mark.parametrize("piece", [5, 1 << 20])
+@pytest.mark.parametrize("piece", [3, 1 << 20])
 def test_a_pipe(archive: Archives, kind: Format, piece: int) -> None:
     data = packed(pack(legacy_save(WEB)), kind)
     # Each write is then one read, where the system has such pipes.
@@ -716,7 +811,33 @@ def test_a_pipe(archive: Archives, kind: Format, piece: int) -> None:
         writer.join()
         os.close(end)
     verb = "copied" if kind == "none" else "unpacked"
-    assert f"KiB {verb} into a temporary file" in archive.world.heard(Noted)[0].message
+    assert f"is {verb} into a temporary file in " in archive.world.heard(Noted)[0].message
+
+
+@pytest.mark.parametrize("kind", ["gzip", "zstd"])
+def test_what_is_packed_and_is_no_tar_is_not_unpacked(archive: Archives, kind: Format) -> None:
+    """A stream that is damaged further on tells how far it was read."""
+    data = packed(os.urandom(4 << 20), kind)
+    with pytest.raises(IntegrityError):
+        b"".join(decompressed([data[: len(data) // 2]], kind))
+    path = archive.directory / "x.tar"
+    path.write_bytes(data[: len(data) // 2])
+    with pytest.raises(DocumentError, match="it is not a tar") as caught:
+        archive.at(str(path)).tags()
+    assert "tars packed with gzip or zstd" in caught.value.hint
+    assert (archive.world.heard(Noted), archive.world.heard(BlobStarted)) == ([], [])
+
+
+def test_a_pipe_that_brings_no_tar_is_not_read_to_its_end(archive: Archives) -> None:
+    end, start = os.pipe()
+    try:
+        os.write(start, b"hello" * 200)
+        # The other end is still open: whoever read on would wait for more.
+        with pytest.raises(DocumentError, match="it is not a tar"):
+            archive.at(f"/dev/fd/{end}").tags()
+    finally:
+        os.close(start)
+        os.close(end)
 
 
 def test_a_pipe_into_which_nobody_writes(archive: Archives) -> None:
@@ -755,11 +876,11 @@ def test_a_run_that_is_cancelled_stops_hashing_packed_layers(archive: Archives) 
 @pytest.mark.parametrize("scheme", SCHEMES)
 def test_what_is_no_file(archive: Archives, scheme: str, tmp_path: Path) -> None:
     cases: list[tuple[str, type[ManifestctlError], str, str]] = [
-        (str(tmp_path / "absent.tar"), NotFoundError, "absent.tar does not exist", ""),
-        ("-", NotFoundError, ":- does not exist", "/dev/stdin"),
+        (str(tmp_path / "absent.tar"), NotFoundError, "absent.tar does not exist", "Check the path."),
+        ("-", NotFoundError, ":- does not exist", "For standard input, write /dev/stdin."),
         (str(tmp_path), InputError, "is a directory", "oci:DIR"),
         ("/dev/null", InputError, "neither a file nor a pipe", "to a file first"),
-        (str(tmp_path / ("x" * 300)), NotFoundError, "does not exist", ""),
+        (str(tmp_path / ("x" * 300)), NotFoundError, "does not exist", "Check the path."),
     ]
     for path, kind, said, hint in cases:
         with pytest.raises(kind) as caught:

@@ -22,7 +22,7 @@ from tests.support.world import World
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from manifestctl.stores.engine import Exported
+    from manifestctl.spool import Spool
     from manifestctl.stores.engine_images import EngineImage
 
 AMD64 = images.image("linux/amd64", docker=True, layers=2)
@@ -51,9 +51,9 @@ def by_id(listed: list[EngineImage]) -> dict[str, EngineImage]:
     return {str(image.id): image for image in listed}
 
 
-def digests(exported: Exported) -> set[str]:
+def digests(exported: Spool) -> set[str]:
     """Return the digests of all files of an export, which is closed."""
-    with exported.spool as spool:
+    with exported as spool:
         index = TarIndex.read(spool, "the export")
         assert index.complete
         return {
@@ -86,8 +86,9 @@ def test_listing(engine: RealEngine, found: Engine) -> None:
     ],
 )
 def test_exporting(found: Engine, text: str, platform: str | None, expected: images.Image) -> None:
-    exported = found.export(found.find(text), Platform.parse(platform) if platform else None)
-    assert exported.selector == expected.config_digest
+    selected = found.select(found.find(text), Platform.parse(platform) if platform else None)
+    assert str(selected.digest) == expected.config_digest
+    exported = found.export(selected)
     diff_ids = {digest_of(gzip.decompress(layer)) for layer in expected.layers}
     assert {expected.config_digest, *diff_ids} <= digests(exported)
 
@@ -97,7 +98,7 @@ def test_what_is_not_there(found: Engine) -> None:
         found.find("app/web:2")
     assert "app/web:1" in caught.value.hint
     with pytest.raises(NotFoundError, match="has no image for linux/arm64"):
-        found.export(found.find("app/web:1"), Platform.parse("linux/arm64"))
+        found.select(found.find("app/web:1"), Platform.parse("linux/arm64"))
 
 
 @pytest.mark.parametrize("engine", ["podman"], indirect=True)
@@ -111,7 +112,7 @@ def test_a_list_in_podman(engine: RealEngine, found: Engine) -> None:
         ("linux/arm/v7", True),
     ]
     with pytest.raises(InputError, match="is an image of 2 platforms: linux/amd64, linux/arm/v7"):
-        found.export(image)
-    exported = found.export(image, Platform.parse("linux/arm/v7"))
-    assert exported.selector == ARM.config_digest
-    assert ARM.config_digest in digests(exported)
+        found.select(image)
+    selected = found.select(image, Platform.parse("linux/arm/v7"))
+    assert str(selected.digest) == ARM.config_digest
+    assert ARM.config_digest in digests(found.export(selected))

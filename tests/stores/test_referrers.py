@@ -76,8 +76,8 @@ def test_page_by_page(registry: FakeRegistry, link: str) -> None:
 
 @pytest.mark.parametrize(
     "action",
-    [status(404), status(400), status(405), status(501), proxy_page(), error(404, "UNSUPPORTED", "no")],
-    ids=["404", "400", "405", "501", "a page", "unsupported"],
+    [status(404), status(400), status(405), status(406), status(501), proxy_page(), error(404, "UNSUPPORTED", "no")],
+    ids=["404", "400", "405", "406", "501", "a page", "unsupported"],
 )
 @pytest.mark.parametrize("is_there", [True, False])
 def test_without_the_api_the_tag_says(registry: FakeRegistry, action: Any, is_there: bool) -> None:
@@ -119,8 +119,41 @@ def test_what_passes_is_asked_again(registry: FakeRegistry) -> None:
     assert len(ask(registry)) == len(FOUND)
 
 
-def test_a_denial_is_no_empty_list(registry: FakeRegistry) -> None:
-    registry.faults.add(error(403, "DENIED", "no"), times=FOREVER)
+@pytest.mark.parametrize(
+    "action",
+    [
+        error(403, "DENIED", "User: x is not authorized to perform: ecr:BatchGetImage on resource: y"),
+        error(401, "UNAUTHORIZED", "authentication required"),
+        status(401),
+        status(403),
+        proxy_page(403),
+        error(400, "DENIED", "Your Authorization Token is invalid."),
+    ],
+    ids=["403", "401", "bare 401", "bare 403", "a proxy", "400"],
+)
+@pytest.mark.parametrize("pages", [0, 1])
+def test_a_denial_is_no_empty_list(registry: FakeRegistry, action: Any, pages: int) -> None:
+    """Whatever is under the tag, nobody knows what the API would have named."""
+    registry.put_index(REPOSITORY, fallback_tag(SUBJECT), list(FOUND))
+    answer(registry, *[page(FOUND[:2], "?2")] * pages)
+    registry.faults.add(action, path="/referrers/", times=FOREVER)
+    with pytest.raises(
+        DeniedError, match=rf"^listing the referrers of .*{SUBJECT} failed: the registry said 40"
+    ) as caught:
+        ask(registry)
+    assert caught.value.hint
+    assert registry.count("GET", "/manifests/") == 0
+
+
+@pytest.mark.parametrize("action", [status(302), status(409), status(410)], ids=["302", "409", "410"])
+def test_what_does_not_say_that_there_is_no_api_is_no_empty_list(registry: FakeRegistry, action: Any) -> None:
+    registry.faults.add(action, path="/referrers/", times=FOREVER)
+    with pytest.raises(ManifestctlError, match=f"listing the referrers of .*{SUBJECT} failed"):
+        ask(registry)
+
+
+def test_a_denial_of_the_tag_is_no_empty_list(registry: FakeRegistry) -> None:
+    registry.faults.add(error(403, "DENIED", "no"), path="/manifests/", times=FOREVER)
     with pytest.raises(DeniedError):
         ask(registry)
 

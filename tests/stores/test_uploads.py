@@ -6,6 +6,7 @@ import secrets
 import subprocess
 import sys
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING
 
@@ -160,6 +161,12 @@ def test_an_upload_whose_answer_was_lost_is_not_sent_again(store: RegistryStore,
     assert methods(registry) == ["HEAD", "POST", "PUT", "HEAD"]
 
 
+def test_a_blob_of_which_nothing_was_sent_is_not_looked_for_again(store: RegistryStore, registry: FakeRegistry) -> None:
+    registry.faults.add(status(503), method="POST", times=2)
+    assert store.write_blob(BLOB) is True
+    assert methods(registry) == ["HEAD", "POST", "POST", "POST", "PUT"]
+
+
 @pytest.mark.parametrize(
     ("action", "kind", "tries"),
     [
@@ -168,7 +175,7 @@ def test_an_upload_whose_answer_was_lost_is_not_sent_again(store: RegistryStore,
         (error(404, "NAME_UNKNOWN", "no such repository"), NotFoundError, 1),
         (error(403, "DENIED", "not you"), DeniedError, 1),
         (error(400, "LIMIT", "quota exceeded"), DeniedError, 1),
-        (status(413), UnreachableError, 1),
+        (status(413), DeniedError, 1),
     ],
 )
 def test_what_does_not_get_better_ends(
@@ -300,7 +307,7 @@ def test_a_stream_that_is_denied_is_not_tried_another_way(
     registry.faults.add(action, method="PATCH", times=FOREVER)
     with pytest.raises(kind, match="uploading layer x of y to"):
         store.write_stream(Pieces())
-    assert methods(registry) == ["POST", "PATCH"]
+    assert [request.method for request in registry.find(path_regex="/blobs/")] == ["POST", "PATCH"]
 
 
 def test_a_profile_without_streams_spools_first(store: RegistryStore, registry: FakeRegistry) -> None:
@@ -407,8 +414,108 @@ def _mounts(request: Request) -> bool:
     return request.parameter("mount") is not None
 
 
-def test_a_session_instead_of_a_mount(store: RegistryStore, reached: Reach) -> None:
+@pytest.mark.parametrize(
+    ("action", "asked"),
+    [
+        (error(401, "UNAUTHORIZED", "no pull there"), 1),
+        (error(403, "DENIED", "no pull there"), 1),
+        (status(400), 1),
+        (status(405), 1),
+        (status(501), 1),
+        # These may be about the one blob, or pass.
+        (error(404, "BLOB_UNKNOWN", "no"), 3),
+        (status(429), 3),
+        (status(503), 3),
+        (status(201), 3),
+    ],
+    ids=["401", "403", "400", "405", "501", "404", "429", "503", "a lie"],
+)
+def test_a_refused_mount_is_not_asked_for_again(
+    store: RegistryStore, other: RegistryStore, reached: Reach, registry: FakeRegistry, action: Action, asked: int
+) -> None:
+    registry.put_blob("team/third", DATA)
+    registry.faults.add(
+        action, method="POST", times=FOREVER, when=lambda request: request.parameter("from") == "team/other"
+    )
+    for number in range(3):
+        blob = Blob.of(bytes([number]), "application/octet-stream")
+        assert store.mount(blob.descriptor, other) is False
+        assert store.write_blob(blob) is True
+    assert len([post for post in registry.find("POST") if post.parameters]) == asked
+    # What one repository refuses another may give.
+    assert store.mount(BLOB.descriptor, reached.store("team/third")) is True
+
+
+def test_a_mount_that_cannot_be_verified_is_none(
+    store: RegistryStore, other: RegistryStore, registry: FakeRegistry
+) -> None:
+    registry.faults.add(reset(), method="HEAD")
+    assert store.mount(BLOB.descriptor, other) is False
+    # It was mounted all the same, and that is found.
+    assert store.write_blob(BLOB) is False
+
+
+def test_a_mount_that_nobody_answers_is_not_asked_for_again(
+    store: RegistryStore, other: RegistryStore, reached: Reach, registry: FakeRegistry
+) -> None:
+    registry.faults.add(reset(), method="POST", times=FOREVER, when=_mounts)
+    for _ in range(3):
+        assert store.mount(BLOB.descriptor, other) is False
+    assert registry.count("POST") == 5
+    assert len(reached.world.heard(Retried)) == 4
+
+
+def test_the_first_mount_is_waited_for(store: RegistryStore, other: RegistryStore, registry: FakeRegistry) -> None:
+    begun, refused = threading.Barrier(8), threading.Event()
+    asked: list[Request] = []
+
+    def refusing(exchange: Exchange) -> Response:
+        asked.append(exchange.request)
+        assert refused.wait(5)
+        return Response(403)
+
+    def mount(data: bytes) -> bool:
+        begun.wait(5)
+        return store.mount(Blob.of(data, "application/octet-stream").descriptor, other)
+
+    registry.faults.add(refusing, method="POST", times=FOREVER, when=_mounts)
+    with ThreadPoolExecutor(8) as pool:
+        first = pool.submit(store.mount, BLOB.descriptor, other)
+        others = [pool.submit(mount, bytes([number])) for number in range(7)]
+        begun.wait(5)
+        refused.set()
+        assert [mounted.result(5) for mounted in (first, *others)] == [False] * 8
+    assert len(asked) == 1
+
+
+def test_a_session_instead_of_a_mount_is_used(store: RegistryStore, reached: Reach, registry: FakeRegistry) -> None:
+    absent = reached.store("team/absent")
+    for number in range(3):
+        blob = Blob.of(bytes([number]), "application/octet-stream")
+        assert store.mount(blob.descriptor, absent) is False
+        assert store.write_blob(blob) is True
+    assert methods(registry) == ["POST", "HEAD", "PUT"] * 3
+    # Each session that was opened was closed.
+    assert [recorded.status for recorded in registry.find("POST|PUT")] == [202, 201] * 3
+
+
+def test_a_session_instead_of_a_mount_that_is_gone(
+    store: RegistryStore, reached: Reach, registry: FakeRegistry
+) -> None:
     assert store.mount(BLOB.descriptor, reached.store("team/absent")) is False
+    registry.faults.add(error(404, "BLOB_UPLOAD_UNKNOWN", "no such upload"), method="PUT")
+    assert store.write_blob(BLOB) is True
+    assert methods(registry) == ["POST", "HEAD", "PUT", "HEAD", "POST", "PUT"]
+    assert held(registry) == {DIGEST: DATA}
+
+
+def test_a_session_instead_of_a_mount_without_a_place(
+    store: RegistryStore, reached: Reach, registry: FakeRegistry
+) -> None:
+    registry.faults.add(header("Location", None), method="POST", when=_mounts)
+    assert store.mount(BLOB.descriptor, reached.store("team/absent")) is False
+    assert store.write_blob(BLOB) is True
+    assert registry.count("POST") == 2
 
 
 def test_nothing_is_asked_where_nothing_can_be_mounted(

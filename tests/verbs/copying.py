@@ -26,12 +26,20 @@ if TYPE_CHECKING:
 SOURCE, TARGET = "team/from", "team/to"
 
 
-def copied(source: str, target: str, *, world: World | None = None, only: str = "", **options: Any) -> Copied:
+def copied(
+    source: str,
+    target: str,
+    *,
+    world: World | None = None,
+    settings: TransportSettings | None = None,
+    only: str = "",
+    **options: Any,
+) -> Copied:
     """Run `copy`; ``only`` is ``--platform``, ``expect`` and ``no_overwrite`` make the guard."""
     world = world or World()
     guard = _guard(options)
     request = CopyRequest(parse_location(source), parse_location(target), platforms(only), guard=guard, **options)
-    with Stores.of_system(world.runtime, TransportSettings()) as stores:
+    with Stores.of_system(world.runtime, settings or TransportSettings()) as stores:
         return copy(request, stores, world.runtime)
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from manifestctl.model.digest import Digest
 from manifestctl.model.location import parse_location
 from manifestctl.model.platforms import Platform
+from manifestctl.model.published import Published
 from manifestctl.stores.locate import Stores
 from manifestctl.transport.settings import TransportSettings
 from manifestctl.verbs.publish import Guard
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from pathlib import Path
 
+    from manifestctl.model.location import Location
     from manifestctl.model.manifest import Manifest
     from manifestctl.verbs.push_request import Pushed
     from tests.support.fake_registry import FakeRegistry
@@ -55,7 +57,7 @@ class PushScene:
 
     def push(
         self,
-        source: str,
+        source: str | Location,
         tag: str | None = "1.4",
         *,
         target: str | None = None,
@@ -70,7 +72,7 @@ class PushScene:
         """Run `push`."""
         self.world = World(self.environ)
         request = PushRequest(
-            source=parse_location(source),
+            source=parse_location(source) if isinstance(source, str) else source,
             target=parse_location(target or self.registry.reference(WEB, tag)),
             platforms=tuple(Platform.parse(text) for text in platform),
             packing=packing or Packing(),
@@ -122,7 +124,7 @@ def sent(registry: FakeRegistry) -> list[str]:
 def done(pushed: Pushed, status: str = "created") -> str:
     """Return the digest of what was pushed, which must have ended well."""
     assert pushed.error is None, pushed.error
-    assert (pushed.status, pushed.published, pushed.exit_code) == (status, "true", 0)
+    assert (pushed.status, pushed.published, pushed.exit_code) == (status, Published.YES, 0)
     assert pushed.content is not None
     assert str(pushed.content.digest) == digest_of(pushed.content.raw)
     return str(pushed.content.digest)
@@ -131,7 +133,7 @@ def done(pushed: Pushed, status: str = "created") -> str:
 def failed(pushed: Pushed, code: int, *words: str) -> str:
     """Return the message of a push that failed with this status before anything was published."""
     assert pushed.error is not None
-    assert (pushed.exit_code, pushed.status, pushed.published) == (code, "failed", "false"), pushed.error
+    assert (pushed.exit_code, pushed.status, pushed.published) == (code, "failed", Published.NO), pushed.error
     text = f"{pushed.error.message} | {pushed.error.hint}"
     for word in words:
         assert word in text

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from manifestctl.model.digest import Digest
 from manifestctl.model.location import parse_location
 from manifestctl.model.platforms import Platform
+from manifestctl.model.published import Published
 from manifestctl.stores.locate import Stores
 from manifestctl.transport.settings import TransportSettings
 from manifestctl.verbs.check import CheckRequest, check, image_requests
@@ -141,6 +142,6 @@ def published(created: Created) -> str:
     """Return the digest of a list that was published, which must be so."""
     assert created.error is None, created.error
     assert [finding for finding in created.findings if finding.is_error] == []
-    assert (created.ok, created.published, created.exit_code) == (True, "true", 0)
+    assert (created.ok, created.published, created.exit_code) == (True, Published.YES, 0)
     assert created.composed is not None
     return str(created.composed.content.digest)

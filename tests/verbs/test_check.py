@@ -153,6 +153,25 @@ def test_a_platform_that_clients_do_not_look_for_is_a_warning_with_a_suggestion(
     assert {(finding.severity, finding.expected) for finding in places.values()} == {("warning", "arm64")}
 
 
+@pytest.mark.parametrize("verb", ["check", "create"])
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("architecture", "amd64\u202e\n::x"), ("os", "lin\x1b[2Jux"), ("variant", "v1 "), ("os.version", "10\u2028")],
+)
+def test_a_platform_of_strange_characters_is_not_published(
+    registry: FakeRegistry, scene: Scene, verb: str, key: str, value: str
+) -> None:
+    registry.put_image(REPOSITORY, "a", config={key: value})
+    result = getattr(scene, verb)(":a")
+    assert result.exit_code == 1
+    assert rules_of(result, "error") == ["platform-characters"]
+    [finding] = [finding for finding in result.findings if finding.is_error]
+    assert (finding.where, finding.image) == (f"/manifests/0/platform/{key}", ":a")
+    assert finding.hint
+    assert all(text.isprintable() for text in finding.to_json().values())
+    assert registry.manifest_puts == []
+
+
 def test_equal_platforms_are_reported_once(registry: FakeRegistry, scene: Scene) -> None:
     for seed in "ab":
         registry.put_image(REPOSITORY, seed, seed=seed)

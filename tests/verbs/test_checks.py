@@ -9,7 +9,11 @@ import pytest
 
 from manifestctl.model.location import parse_location
 from manifestctl.model.media_types import OCI_MANIFEST
-from manifestctl.verbs.checks import REVISION, same_repository
+from manifestctl.verbs import rules
+from manifestctl.verbs.check import image_requests
+from manifestctl.verbs.checks import Requirements, judge, same_repository
+from manifestctl.verbs.gather import Gathered
+from manifestctl.verbs.label_checks import REVISION
 from tests.support import images
 from tests.support.actions import error, status, wrong_bytes
 from tests.support.faults import FOREVER
@@ -18,6 +22,7 @@ from tests.verbs.scene import REPOSITORY, Scene, rules_of, the_finding
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from manifestctl.model.finding import Finding
     from tests.support.fake_registry import FakeRegistry
 
 
@@ -440,6 +445,85 @@ def test_the_arm_tag_that_holds_the_amd_image_is_caught_by_what_is_required(
     checked = scene.check(":amd64", ":arm64", require="linux/amd64,linux/arm64")
     assert rules_of(checked) == ["image-duplicate", "platform-required"]
     assert checked.exit_code == 1
+
+
+# A forgotten colon.
+
+
+TEAM = parse_location("registry.example/team/web:j1")
+
+
+def judged(rule: str, given: str, image: str = "") -> list[Finding]:
+    """Return what is found if reading what is given ends so; ``image`` is one in a list."""
+    unread = rules.found(rule, "something is wrong", where=given, hint="Look again.", image=image or given)
+    return judge(TEAM, image_requests(TEAM, [given]), Gathered(findings=[unread]), Requirements())
+
+
+@pytest.mark.parametrize("rule", ["image-missing", "image-denied", "image-unreachable"])
+def test_a_name_that_may_be_a_tag_without_its_colon_is_asked_about(rule: str) -> None:
+    # That it would be in another repository is not said: it is nowhere.
+    [finding] = judged(rule, "1.4-amd64")
+    assert finding.hint == "Did you mean ':1.4-amd64', the tag in registry.example/team/web? Look again."
+
+
+@pytest.mark.parametrize("given", [":1.4-amd64", "other/web", "registry.example:5000/web", "web:1.4-amd64"])
+def test_a_name_that_cannot_be_a_tag_is_not_asked_about(given: str) -> None:
+    unread, *others = judged("image-missing", given)
+    assert (unread.rule, unread.hint) == ("image-missing", "Look again.")
+    assert [other.rule for other in others] == ([] if given[0] == ":" else ["other-repository"])
+    assert "Did you mean" not in "".join(other.hint for other in others)
+
+
+@pytest.mark.parametrize(("rule", "image"), [("image-missing", "web (sha256:0)"), ("image-integrity", "web")])
+def test_what_was_found_is_not_asked_about(rule: str, image: str) -> None:
+    unread, other = judged(rule, "web", image)
+    assert unread.hint == "Look again."
+    # It is elsewhere, though, and that may be because of the colon.
+    assert other.rule == "other-repository"
+    assert other.hint.startswith("Did you mean ':web', the tag in registry.example/team/web? Push the image to ")
+
+
+@pytest.mark.parametrize("verb", ["check", "create"])
+def test_a_forgotten_colon_is_one_error(registry: FakeRegistry, verb: str) -> None:
+    registry.put_image(REPOSITORY, "amd64")
+    scene = Scene.of(registry, {"HTTPS_PROXY": "http://127.0.0.1:1"})
+    [finding] = getattr(scene, verb)("amd64").findings
+    assert finding.rule == "image-unreachable"
+    assert finding.hint.startswith(f"Did you mean ':amd64', the tag in {scene.base}? Check HTTPS_PROXY")
+
+
+# What a list says of itself.
+
+
+def test_annotations_of_a_list_are_not_dropped_silently(registry: FakeRegistry, scene: Scene) -> None:
+    said = {"org.example.version": "1.4", "org.example.license": "MIT"}
+    made = images.index([AMD64, ARM64], annotations=said)
+    registry.put(REPOSITORY, "list", made)
+    registry.put(REPOSITORY, "plain", images.index([AMD64]))
+    checked = scene.check(":list", ":list", ":plain", allow=["image-duplicate"])
+    finding = the_finding(checked, "list-annotations-dropped")
+    assert checked.ok
+    assert (finding.severity, finding.where, finding.image) == ("warning", ":list", f":list ({made.digest})")
+    assert finding.message.endswith("does not carry: org.example.version, org.example.license")
+    assert finding.hint.endswith("--annotation 'org.example.version=1.4'.")
+    assert finding.repository == scene.base
+    denied = scene.create(":list", deny=["list-annotations-dropped"])
+    assert (denied.exit_code, registry.tag(REPOSITORY, "1.4")) == (1, None)
+
+
+def test_annotations_of_a_list_that_the_new_one_has_are_not_dropped(registry: FakeRegistry, scene: Scene) -> None:
+    registry.put(REPOSITORY, "list", images.index([AMD64], annotations={"a": "1", "b": "2"}))
+    assert rules_of(scene.check(":list", annotations={"a": "1", "b": "other"})) == []
+    checked = scene.check(":list", annotations={"a": "1"})
+    assert the_finding(checked, "list-annotations-dropped").found == "b"
+
+
+def test_annotations_of_lists_in_lists_are_told_too_and_harmlessly(registry: FakeRegistry, scene: Scene) -> None:
+    inner = images.index([ARM64], annotations={"a\n::error::b": "c\x1b[2J"})
+    registry.put(REPOSITORY, "list", images.index([AMD64, inner]))
+    finding = the_finding(scene.check(":list"), "list-annotations-dropped")
+    assert finding.image == f":list ({inner.digest})"
+    assert not set("\n\x1b") & set("".join(finding.to_json().values()))
 
 
 # Everything at once.

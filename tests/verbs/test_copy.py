@@ -10,6 +10,7 @@ import pytest
 from manifestctl.errors import (
     ConflictError,
     DeniedError,
+    DocumentError,
     InputError,
     IntegrityError,
     ManifestctlError,
@@ -20,6 +21,7 @@ from manifestctl.errors import (
 from manifestctl.model.digest import Digest
 from manifestctl.model.location import parse_location
 from manifestctl.model.media_types import OCI_INDEX, OCI_MANIFEST
+from manifestctl.model.published import Published
 from manifestctl.verbs.copy import Copied, CopyRequest
 from manifestctl.verbs.publish import Guard
 from tests.support import images
@@ -68,7 +70,7 @@ def test_across_registries_everything_is_streamed(
     source: FakeRegistry, elsewhere: FakeRegistry, tag: str, content: images.Content
 ) -> None:
     result = copied(source.reference(SOURCE, tag), to(elsewhere, "1"))
-    assert (done(result), result.status, result.published) == (content.digest, "created", "true")
+    assert (done(result), result.status, result.published) == (content.digest, "created", Published.YES)
     assert elsewhere.tags(TARGET) == {"1": content.digest}
     assert holds(elsewhere, TARGET, content)
     blobs = {digest for part in images.walk(content) for digest in part.blobs}
@@ -108,9 +110,9 @@ def test_a_rerun_sends_nothing(source: FakeRegistry, elsewhere: FakeRegistry) ->
     before = len(writes(elsewhere))
     elsewhere.immutable_tags = True
     result = copied(source.reference(SOURCE, "1.4"), to(elsewhere), **options)
-    assert (done(result), result.status, result.published) == (LIST.digest, "unchanged", "true")
+    assert (done(result), result.status, result.published) == (LIST.digest, "unchanged", Published.YES)
     assert len(writes(elsewhere)) == before
-    assert result.moved.blobs == {}
+    assert (result.moved.manifests, set(hows(result.moved))) == ([], {"exists"})
 
 
 def test_a_further_tag_moves_no_content(source: FakeRegistry, elsewhere: FakeRegistry) -> None:
@@ -128,7 +130,7 @@ def test_what_a_killed_copy_left_is_not_sent_again(source: FakeRegistry, elsewhe
     result = copied(source.reference(SOURCE, "1.4"), to(elsewhere))
     assert done(result) == LIST.digest
     assert holds(elsewhere, TARGET, LIST)
-    assert hows(result.moved)["exists"] == 1
+    assert hows(result.moved)["exists"] == 1 + len(amd64.blobs)
     assert Digest.parse(amd64.digest) not in result.moved.manifests
     uploads = {dict(request.parameters)["digest"] for request in elsewhere.find("PUT", "/blobs/uploads/")}
     assert uploads.isdisjoint(amd64.blobs)
@@ -140,7 +142,7 @@ def test_a_copy_that_failed_is_finished_by_running_it_again(source: FakeRegistry
     elsewhere.faults.add(status(403), method="PUT", path=f"/manifests/{LIST.children[-1].digest}")
     first = copied(source.reference(SOURCE, "1.4"), to(elsewhere))
     assert isinstance(first.error, DeniedError)
-    assert (first.exit_code, first.status, first.published, elsewhere.tags(TARGET)) == (4, "failed", "false", {})
+    assert (first.exit_code, first.status, first.published, elsewhere.tags(TARGET)) == (4, "failed", Published.NO, {})
     again = copied(source.reference(SOURCE, "1.4"), to(elsewhere))
     assert done(again) == LIST.digest
     assert set(hows(again.moved)) == {"exists"}
@@ -191,12 +193,12 @@ def test_what_makes_no_sense_is_refused(target: str, options: dict[str, Any], me
 def test_by_digest_alone(source: FakeRegistry, elsewhere: FakeRegistry) -> None:
     name = source.reference(SOURCE, LIST.digest)
     result = copied(name, to(elsewhere))
-    assert (done(result), result.status, result.published) == (LIST.digest, "created", "true")
+    assert (done(result), result.status, result.published) == (LIST.digest, "created", Published.YES)
     assert holds(elsewhere, TARGET, LIST)
     assert elsewhere.tags(TARGET) == {}
     before = len(writes(elsewhere))
     again = copied(name, to(elsewhere))
-    assert (done(again), again.status, again.published) == (LIST.digest, "unchanged", "true")
+    assert (done(again), again.status, again.published) == (LIST.digest, "unchanged", Published.YES)
     assert len(writes(elsewhere)) == before
 
 
@@ -204,13 +206,13 @@ def test_by_digest_alone_it_is_read_back(source: FakeRegistry, elsewhere: FakeRe
     elsewhere.faults.add(false_created(), method="PUT", path=f"/manifests/{IMAGE.digest}")
     result = copied(source.reference(SOURCE, IMAGE.digest), to(elsewhere))
     assert isinstance(result.error, UnreachableError)
-    assert (result.status, result.published) == ("failed", "false")
+    assert (result.status, result.published) == ("failed", Published.NO)
 
 
 def test_by_digest_alone_what_is_denied_is_not_there(source: FakeRegistry, elsewhere: FakeRegistry) -> None:
     elsewhere.faults.add(error(403, "DENIED", "no"), method="PUT", path=f"/manifests/{IMAGE.digest}")
     result = copied(source.reference(SOURCE, IMAGE.digest), to(elsewhere))
-    assert (result.exit_code, result.status, result.published) == (4, "failed", "false")
+    assert (result.exit_code, result.status, result.published) == (4, "failed", Published.NO)
 
 
 def test_by_digest_alone_an_answer_that_is_lost_for_good(source: FakeRegistry, elsewhere: FakeRegistry) -> None:
@@ -221,7 +223,7 @@ def test_by_digest_alone_an_answer_that_is_lost_for_good(source: FakeRegistry, e
 
     elsewhere.faults.add(last_word, method="PUT", path=f"/manifests/{IMAGE.digest}")
     result = copied(source.reference(SOURCE, IMAGE.digest), to(elsewhere))
-    assert (result.exit_code, result.published) == (5, "unknown")
+    assert (result.exit_code, result.published) == (5, Published.UNKNOWN)
     assert "for it cannot be read either" in str(result.error)
 
 
@@ -245,21 +247,21 @@ def test_no_overwrite_is_found_before_anything_moves(
     elsewhere.put(TARGET, existing, OTHER)
     result = copied(source.reference(SOURCE, "1.4"), to(elsewhere), tags=("2",), no_overwrite=True)
     assert isinstance(result.error, ConflictError)
-    assert (result.exit_code, result.status, result.published, writes(elsewhere)) == (7, "failed", "false", [])
+    assert (result.exit_code, result.status, result.published, writes(elsewhere)) == (7, "failed", Published.NO, [])
 
 
 def test_a_further_tag_that_fails_is_10(source: FakeRegistry, elsewhere: FakeRegistry) -> None:
     elsewhere.faults.add(error(403, "DENIED", "no"), method="PUT", path="/manifests/2$")
     result = copied(source.reference(SOURCE, "1.4"), to(elsewhere), tags=("2", "3"))
     assert isinstance(result.error, PartialError)
-    assert (result.exit_code, result.published, result.status) == (10, "true", "failed")
+    assert (result.exit_code, result.published, result.status) == (10, Published.YES, "failed")
     assert elsewhere.tags(TARGET) == {"1.4": LIST.digest}
 
 
 def test_what_is_not_stored_is_not_believed(source: FakeRegistry, elsewhere: FakeRegistry) -> None:
     elsewhere.faults.add(false_created(), method="PUT", path="/manifests/1.4$")
     result = copied(source.reference(SOURCE, "1.4"), to(elsewhere))
-    assert (result.exit_code, result.published) == (5, "false")
+    assert (result.exit_code, result.published) == (5, Published.NO)
 
 
 # Narrowing.
@@ -290,14 +292,18 @@ def test_attestations(source: FakeRegistry, elsewhere: FakeRegistry, attestation
     ("tag", "options", "error_is"),
     [
         ("image", {"only": "linux/amd64"}, (InputError, "is one image, not a list")),
-        ("image", {"attestations": "require"}, (NotFoundError, "has no attestation")),
+        ("image", {"attestations": "require"}, (DocumentError, "has no attestation")),
         (
             "1.4",
             {"only": "linux/s390x"},
             (NotFoundError, "no image for linux/s390x; there is: linux/amd64, linux/arm64"),
         ),
         ("1.4", {"only": "linux/amd64,linux/s390x"}, (NotFoundError, "no image for linux/s390x")),
-        ("bare", {"attestations": "require"}, (NotFoundError, "has no attestation")),
+        (
+            "bare",
+            {"attestations": "require"},
+            (DocumentError, "there is no attestation for linux/amd64, linux/arm64, "),
+        ),
         ("absent", {}, (NotFoundError, "absent")),
     ],
 )
@@ -313,7 +319,7 @@ def test_what_the_source_does_not_have(
     result = copied(source.reference(SOURCE, tag), to(elsewhere), **options)
     assert isinstance(result.error, kind)
     assert message in result.error.message
-    assert (result.status, result.published, writes(elsewhere)) == ("failed", "false", [])
+    assert (result.status, result.published, writes(elsewhere)) == ("failed", Published.NO, [])
     assert result.exit_code == kind.exit_code
 
 
@@ -372,7 +378,7 @@ def test_a_layer_that_is_not_what_its_digest_says(source: FakeRegistry, elsewher
     source.repository(SOURCE).blobs[layer] = bytes(len(data))
     result = copied(source.reference(SOURCE, "image"), to(elsewhere))
     assert isinstance(result.error, IntegrityError)
-    assert (result.exit_code, elsewhere.tags(TARGET), result.published) == (6, {}, "false")
+    assert (result.exit_code, elsewhere.tags(TARGET), result.published) == (6, {}, Published.NO)
     assert layer not in elsewhere.repository(TARGET).blobs
 
 
@@ -394,7 +400,7 @@ def test_failures(
     faulty = source if place[0] == "source" else elsewhere
     faulty.faults.add(action, method="GET|POST", path=place[1], times=FOREVER)
     result = copied(source.reference(SOURCE, "1.4"), to(elsewhere))
-    assert (result.exit_code, result.status, result.published) == (code, "failed", "false")
+    assert (result.exit_code, result.status, result.published) == (code, "failed", Published.NO)
     assert elsewhere.tags(TARGET) == {}
 
 
@@ -430,7 +436,7 @@ def test_the_scopes_are_known_before_the_first_request() -> None:
 def test_the_result_before_anything_happened() -> None:
     request = CopyRequest(parse_location("r.example/a:1"), parse_location("r.example/b"))
     result = Copied(request)
-    assert (result.exit_code, result.published, result.status) == (0, "false", "failed")
+    assert (result.exit_code, result.published, result.status) == (0, Published.NO, "failed")
     assert json.dumps(request.all_tags) == '["1"]'
 
 

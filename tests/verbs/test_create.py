@@ -12,6 +12,7 @@ import pytest
 from manifestctl.errors import InputError, NotFoundError
 from manifestctl.model.location import parse_location
 from manifestctl.model.media_types import DOCKER_LIST, OCI_INDEX
+from manifestctl.model.published import Published
 from manifestctl.stores.locate import Stores
 from manifestctl.verbs.check import Checked, CheckRequest, image_requests
 from manifestctl.verbs.create import Created, CreateRequest, create
@@ -90,11 +91,11 @@ def test_no_tag_moves_if_anything_is_wrong(
     registry.put_index(REPOSITORY, "unsound", [AMD64.descriptor(urls=["no scheme"])])
     before = registry.tags(REPOSITORY)
     created = scene.create(*given, tags=["1", "latest"], **options)
-    assert (created.exit_code, created.status, created.published) == (code, "failed", "false")
+    assert (created.exit_code, created.status, created.published) == (code, "failed", Published.NO)
     assert [(state.tag, state.moved) for state in created.tags] == [
-        ("1.4", "false"),
-        ("1", "false"),
-        ("latest", "false"),
+        ("1.4", Published.NO),
+        ("1", Published.NO),
+        ("latest", Published.NO),
     ]
     assert any(finding.is_error for finding in created.findings)
     assert not created.ok
@@ -102,13 +103,13 @@ def test_no_tag_moves_if_anything_is_wrong(
     assert registry.tags(REPOSITORY) == before
 
 
-def test_a_repository_that_does_not_exist_is_3_and_the_images_are_told_too() -> None:
+def test_a_repository_that_does_not_exist_is_3_and_said_once() -> None:
     with FakeRegistry(unknown_repository="NAME_UNKNOWN") as registry:
         created = Scene.of(registry).create(":amd64", ":arm64", require="linux/amd64")
         assert isinstance(created.error, NotFoundError)
         assert f"Create the repository {registry.reference(REPOSITORY)}" in created.error.hint
-        assert (created.exit_code, created.published, created.status) == (3, "false", "failed")
-        assert rules_of(created) == ["image-missing", "image-missing", "platform-required"]
+        assert (created.exit_code, created.published, created.status) == (3, Published.NO, "failed")
+        assert rules_of(created) == ["platform-required"]
         assert registry.count("PUT") == 0
 
 
@@ -130,7 +131,7 @@ def test_a_tag_that_cannot_be_looked_at_stops_the_run_and_the_images_are_judged_
     assert rules_of(created) == sorted(["image-missing", rule])
     finding = the_finding(created, rule)
     assert (finding.where, finding.repository) == (f"{scene.base}:1.4", scene.base)
-    assert (created.exit_code, created.published) == (code, "false")
+    assert (created.exit_code, created.published) == (code, Published.NO)
     assert registry.count("PUT") == 0
 
 
@@ -141,7 +142,7 @@ def test_a_tag_that_holds_more_than_can_be_read_ends_the_run() -> None:
         created = Scene.of(registry).create(":amd64", ":nowhere")
         assert "larger than 4194304 bytes" in str(created.error)
         assert "image-missing" in rules_of(created)
-        assert (created.exit_code, created.published) == (1, "false")
+        assert (created.exit_code, created.published) == (1, Published.NO)
 
 
 def test_what_the_tag_holds_need_not_make_sense(registry: FakeRegistry, scene: Scene) -> None:
@@ -182,7 +183,7 @@ def test_a_dry_run_does_everything_but_write(registry: FakeRegistry, scene: Scen
         registry.reset()
     dry = scene.create(":amd64", ":arm64", dry_run=True, tags=["latest"])
     assert (dry.status, dry.exit_code, dry.ok) == ("dry-run", 0, True)
-    assert dry.published == ("true" if held else "false")
+    assert dry.published == (Published.YES if held else Published.NO)
     assert registry.count("PUT") == 0
     assert dry.composed is not None
     assert json.loads(dry.composed.content.raw)["mediaType"] == OCI_INDEX
@@ -203,7 +204,7 @@ def test_a_tag_must_be_one(scene: Scene, tag: str) -> None:
 def test_before_anything_was_done_nothing_is_claimed(scene: Scene) -> None:
     request = CreateRequest(scene.check_request([":amd64"]))
     created = Created(request, Checked(request.check))
-    assert (created.published, created.status, created.findings, created.composed) == ("false", "failed", [], None)
+    assert (created.published, created.status, created.findings, created.composed) == (Published.NO, "failed", [], None)
 
 
 # Lists of several origins.
@@ -286,7 +287,7 @@ def test_a_layout_that_cannot_be_written_keeps_its_tags(tmp_path: Path) -> None:
 
     with Stores.of_system(world.runtime) as stores:
         created = create(request, lambda location, write=False: Broken(stores(location, write=write)), world.runtime)
-    assert (created.exit_code, created.published) == (1, "false")
+    assert (created.exit_code, created.published) == (1, Published.NO)
     assert "not JSON" in str(created.error)
 
 

@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from manifestctl.errors import ConflictError, DeniedError, InputError, UnreachableError
+from manifestctl.events import Warned
 from manifestctl.model.digest import Digest
 from manifestctl.model.location import parse_location
+from manifestctl.model.published import Published
 from manifestctl.verbs.check import CheckRequest
 from manifestctl.verbs.create import CreateRequest
 from tests.support import images
@@ -126,7 +128,34 @@ def test_a_rerun_sends_nothing(registry: FakeRegistry, scene: Scene) -> None:
     again = scene.create(*given(registry), copy=True, tag_children="{tag}-{arch}")
     published(again)
     assert (again.status, len(writes(registry))) == ("unchanged", before)
-    assert again.moved is None
+    assert set(hows(again.moved)) == {"exists"}
+    assert gaps(scene) == []
+
+
+@pytest.mark.parametrize("depth", ["manifests", "blobs"])
+@pytest.mark.parametrize("tag", ["1.4", "another"])
+def test_what_the_repository_has_lost_is_brought_again(
+    registry: FakeRegistry, scene: Scene, depth: str, tag: str
+) -> None:
+    published(scene.create(*given(registry), copy=True))
+    held, layer = registry.repository(REPOSITORY), images.digest_of(ARM64.layers[0])
+    del held.manifests[AMD64.digest], held.blobs[layer]
+    before = len(writes(registry))
+    again = scene.create(*given(registry), tag=tag, copy=True, depth=depth)
+    published(again)
+    assert all(holds(registry, REPOSITORY, made) for made in BUILT.children)
+    assert holds(registry, REPOSITORY, ARM64)
+    # Of the manifests only the one that is missing is written, and the list if the tag does not hold it.
+    put = [request for request in writes(registry)[before:] if "/manifests/" in request]
+    assert put == [f"PUT {REPOSITORY}/manifests/{name}" for name in (AMD64.digest, tag)[: 1 + (tag != "1.4")]]
+    assert hows(again.moved)["mounted"] == (1 if tag == "1.4" else 1 + len(AMD64.blobs))
+    told = f"{scene.base}@{published(again)} was there, but not all that it names: 1 manifest, 1 blob had to be brought again"
+    assert gaps(scene) == ([told] if tag == "1.4" else [])
+
+
+def gaps(scene: Scene) -> list[str]:
+    """Return what was said of a list that was there without all that it names."""
+    return [event.message for event in scene.world.heard(Warned) if "not all that it names" in event.message]
 
 
 def test_what_is_in_the_repository_under_another_name_is_not_copied(registry: FakeRegistry, scene: Scene) -> None:
@@ -168,7 +197,7 @@ def test_nothing_is_copied_before_everything_is_right(
     more = options.pop("images", [])
     dry = options.get("dry_run", False)
     created = scene.create(*given(registry), *more, copy=True, tag_children="{tag}-{arch}", **options)
-    assert (created.ok, writes(registry), created.moved, created.published) == (dry, [], None, "false")
+    assert (created.ok, writes(registry), created.moved, created.published) == (dry, [], None, Published.NO)
     assert "other-repository" not in rules_of(created)
 
 
@@ -211,7 +240,7 @@ def test_a_copy_that_fails_moves_no_tag(
     registry.faults.add(action, method="PUT|POST", path=path, times=FOREVER)
     before = registry.tags(REPOSITORY)
     created = scene.create(*given(registry), copy=True, tag_children="{tag}-{arch}")
-    assert (created.exit_code, created.published, created.status) == (code, "false", "failed")
+    assert (created.exit_code, created.published, created.status) == (code, Published.NO, "failed")
     assert registry.tags(REPOSITORY) == before
     registry.faults.clear()
     published(scene.create(*given(registry), copy=True, tag_children="{tag}-{arch}"))
@@ -221,8 +250,19 @@ def test_a_layer_that_is_not_what_it_should_be(registry: FakeRegistry, elsewhere
     layer = images.digest_of(ARM64.layers[1])
     elsewhere.faults.add(wrong_bytes(), method="GET", path=f"/blobs/{layer}", times=FOREVER)
     created = scene.create(*given(elsewhere, "x/y"), copy=True)
-    assert (created.exit_code, created.published) == (6, "false")
+    assert (created.exit_code, created.published) == (6, Published.NO)
     assert "1.4" not in registry.tags(REPOSITORY)
+
+
+@pytest.mark.parametrize("made", [AMD64, BUILT.children[1]], ids=["image", "attestation"])
+def test_a_registry_that_does_not_see_the_blobs_of_an_image_yet_is_waited_for(
+    registry: FakeRegistry, scene: Scene, made: images.Image
+) -> None:
+    unseen = error(400, "MANIFEST_BLOB_UNKNOWN", "blob unknown to registry")
+    registry.faults.add(unseen, method="PUT", path=f"/manifests/{made.digest}")
+    published(scene.create(*given(registry), copy=True))
+    assert holds(registry, REPOSITORY, made)
+    assert len(scene.world.slept) == 1
 
 
 # Tagging the children.
@@ -244,7 +284,7 @@ def test_children_get_tags_before_the_list(registry: FakeRegistry, scene: Scene)
     assert references[-3:] == ["1.4", "1", "latest"]
     assert sorted(references[-6:-3]) == ["1.4-amd64", "1.4-arm64", "1.4-s390x"]
     assert [(state.tag, state.moved) for state in created.children] == [
-        (f"1.4-{arch}", "true") for arch in ("s390x", "amd64", "arm64")
+        (f"1.4-{arch}", Published.YES) for arch in ("s390x", "amd64", "arm64")
     ]
 
 
@@ -299,7 +339,7 @@ def test_tags_that_clash_are_found_before_anything_moves(
     created = scene.create(*given(registry), copy=True, tag_children=template, tags=tags)
     assert isinstance(created.error, InputError)
     assert message in created.error.message
-    assert (created.exit_code, writes(registry), created.published) == (2, [], "false")
+    assert (created.exit_code, writes(registry), created.published) == (2, [], Published.NO)
 
 
 def test_what_is_no_template_is_refused_at_once() -> None:
@@ -320,9 +360,31 @@ def test_a_child_that_gets_no_tag_stops_the_list(
     assert isinstance(created.error, kind)
     assert created.error is not None
     assert "; the tags now: 1.4-arm64 did not move: it holds nothing; 1.4-s390x moved from " in str(created.error)
-    assert (created.published, "1.4" in registry.tags(REPOSITORY)) == ("false", False)
+    assert (created.published, "1.4" in registry.tags(REPOSITORY)) == (Published.NO, False)
     registry.faults.clear()
     published(scene.create(":s390x", ":arm64", tag_children="{tag}-{arch}"))
+
+
+def test_tags_of_children_that_moved_before_the_list_was_refused_are_told(registry: FakeRegistry, scene: Scene) -> None:
+    old = registry.put(REPOSITORY, "1.4-arm64", AMD64)
+    registry.put(REPOSITORY, "arm64", ARM64)
+    registry.put(REPOSITORY, "1.4-s390x", S390X)
+    registry.faults.add(error(403, "DENIED", "no"), method="PUT", path="/manifests/1.4$")
+    created = scene.create(":s390x", ":arm64", tag_children="{tag}-{arch}")
+    assert isinstance(created.error, DeniedError)
+    moved = f"1.4-arm64 from {old} to {ARM64.digest}"
+    assert created.error.message.endswith(f"; tags of its images had moved by then: {moved}")
+    assert (created.published, registry.tag(REPOSITORY, "1.4-arm64")) == (Published.NO, ARM64.digest)
+    registry.faults.add(error(403, "DENIED", "no"), method="PUT", path="/manifests/1.4$")
+    again = scene.create(":s390x", ":arm64", tag_children="{tag}-{arch}")
+    assert "tags of its images" not in str(again.error)
+
+
+def test_a_further_tag_that_fails_says_nothing_of_the_children(registry: FakeRegistry, scene: Scene) -> None:
+    registry.faults.add(error(403, "DENIED", "no"), method="PUT", path="/manifests/1$")
+    created = scene.create(":s390x", tag_children="{tag}-{arch}", tags=["1"])
+    assert (created.exit_code, created.published) == (10, Published.YES)
+    assert "tags of its images" not in str(created.error)
 
 
 def test_no_child_gets_a_tag(registry: FakeRegistry, scene: Scene) -> None:

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from manifestctl.errors import NotFoundError
+from manifestctl.errors import DocumentError, NotFoundError
 from manifestctl.model.manifest import Index
 from manifestctl.model.media_types import DOCKER_LIST, OCI_INDEX
 from manifestctl.stores.base import Content
@@ -96,7 +96,6 @@ def test_entries_without_a_platform_are_for_none() -> None:
         (ALL, "linux/amd64,linux/s390x,linux/386", "keep", "it: there is no image for linux/s390x, linux/386; "),
         (images.index([]), "linux/amd64", "keep", "it: there is no image for linux/amd64; there is: none"),
         (images.index([]), "", "drop", "it: there is no image in it"),
-        (images.index([AMD64]), "", "require", f"it: {AMD64.digest} has no attestation"),
     ],
 )
 def test_what_is_not_there(made: images.Index, only: str, attestations: str, message: str) -> None:
@@ -118,8 +117,19 @@ def test_an_attestation_is_only_required_of_what_is_kept() -> None:
         ]
     )
     assert subjects(narrow(made, "linux/amd64", "require")) == [AMD64.digest] * 2
-    with pytest.raises(NotFoundError, match=ARM64.digest):
+    with pytest.raises(DocumentError, match=r"^it: there is no attestation for linux/arm64/v8, and ") as caught:
         narrow(made, "", "require")
+    # As in `create`, a check failed.
+    assert (caught.value.rule, caught.value.exit_code) == ("attestation-required", 1)
+    assert caught.value.hint
+
+
+def test_images_without_an_attestation_are_named_by_their_platforms_or_else_digests() -> None:
+    unnamed = images.image(None, seed="x")
+    made = images.index([AMD64, *WINDOWS, unnamed])
+    there = f"linux/amd64, windows/amd64:10.0.17763.1, windows/amd64:10.0.20348.2, {unnamed.digest[:19]}"
+    with pytest.raises(DocumentError, match=there):
+        narrow(made, attestations="require")
 
 
 def test_entries_can_be_put_in_another_order() -> None:

@@ -8,16 +8,23 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from manifestctl.errors import InterruptedRun, NotFoundError
+from manifestctl.model.location import parse_location
 from manifestctl.model.media_types import DOCKER_SCHEMA_1_SIGNED, OCI_CONFIG, OCI_INDEX, OCI_MANIFEST
-from manifestctl.verbs.once import Once
+from manifestctl.parallel import Pool
+from manifestctl.stores.locate import Stores
+from manifestctl.verbs.check import image_requests
+from manifestctl.verbs.gather import gather, start
+from manifestctl.verbs.reader import Reader
 from tests.support import images
 from tests.support.actions import content_type, error, hold, reset, status, unauthorized, wrong_bytes
 from tests.support.faults import FOREVER
+from tests.support.world import World
 from tests.verbs.scene import REPOSITORY, Scene, rules_of, the_finding
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from manifestctl.verbs.gather import Gathered
     from tests.support.fake_registry import FakeRegistry
 
 ALL = ["linux/amd64", "linux/arm64", "linux/s390x"]
@@ -253,10 +260,12 @@ def test_a_repository_that_does_not_exist_ends_the_run_with_3_if_the_registry_sa
 ) -> None:
     registry.unknown_repository = code
     checked = Scene.of(registry).check(":a", ":b")
-    assert rules_of(checked) == ["image-missing", "image-missing"]
     if code == "MANIFEST_UNKNOWN":
+        assert rules_of(checked) == ["image-missing", "image-missing"]
         assert (checked.error, checked.exit_code) == (None, 1)
     else:
+        # That no image can be there goes without saying.
+        assert rules_of(checked) == []
         assert isinstance(checked.error, NotFoundError)
         assert checked.error.repository_unknown
         assert "Create the repository" in checked.error.hint
@@ -274,8 +283,9 @@ def test_another_repository_that_does_not_exist_is_a_finding_beside_the_others(r
 def test_the_targets_repository_is_looked_at_also_when_other_images_are_elsewhere(registry: FakeRegistry) -> None:
     registry.unknown_repository = "NAME_UNKNOWN"
     registry.put_image("team/other", "b")
-    checked = Scene.of(registry).check(":a", registry.reference("team/other", "b"))
-    assert rules_of(checked) == ["image-missing", "other-repository"]
+    checked = Scene.of(registry).check(":a", registry.reference("team/other", "b"), registry.reference("gone", "c"))
+    assert rules_of(checked) == ["image-missing", "other-repository", "other-repository"]
+    assert the_finding(checked, "image-missing").repository == registry.reference("gone")
     assert checked.exit_code == 3
 
 
@@ -341,6 +351,37 @@ def test_lists_that_name_one_list_many_times_are_opened_once(registry: FakeRegis
     checked = scene.check(":list")
     assert [member.platform.shown for member in checked.members] == ["linux/amd64"]
     assert registry.count("GET", "/manifests/") == 4
+
+
+@pytest.mark.parametrize(("most", "fit"), [(4, ["v5", "v6", "v7", "v8"]), (3, ["v5", "v6"]), (1, [])])
+def test_entries_of_lists_are_bounded(registry: FakeRegistry, most: int, fit: list[str]) -> None:
+    gathered = of_two_lists(registry, Reader(max_entries=most))
+    assert [member.platform.variant for member in gathered.members] == fit
+    assert [finding.rule for finding in gathered.findings] == ["document-invalid"] * ((4 - len(fit)) // 2)
+    assert all("all lists together" in finding.message and finding.hint for finding in gathered.findings)
+
+
+@pytest.mark.parametrize("count", [4, 3, 1])
+def test_bytes_of_images_are_bounded(registry: FakeRegistry, count: int) -> None:
+    """What does not fit is a finding of its own, and the rest is read."""
+    whole = of_two_lists(registry, Reader()).members
+    lists = sum(len(held.data) for name in ("one", "two") if (held := registry.manifest(REPOSITORY, name)))
+    room = lists + sum(len(member.manifest.raw) + len(member.config_raw) for member in whole[:count])
+    gathered = of_two_lists(registry, Reader(max_bytes=room))
+    assert gathered.members == whole[:count]
+    assert [finding.rule for finding in gathered.findings] == ["document-invalid"] * (4 - count)
+    assert all("it is not read" in finding.message and finding.hint for finding in gathered.findings)
+
+
+def of_two_lists(registry: FakeRegistry, reader: Reader) -> Gathered:
+    """Read two lists of two images each, one after another."""
+    for name, variants in (("one", ("v5", "v6")), ("two", ("v7", "v8"))):
+        registry.put_index(REPOSITORY, name, [images.image(f"linux/arm/{variant}") for variant in variants])
+    requests = image_requests(parse_location(registry.reference(REPOSITORY, "1")), [":one", ":two"])
+    world = World()
+    with Stores.of_system(world.runtime) as stores, Pool(1, world.cancel) as pool:
+        opened = [stores(request.location) for request in requests]
+        return gather(start(requests, opened, pool, reader), pool)
 
 
 def test_an_image_that_a_list_names_and_that_is_gone(registry: FakeRegistry, scene: Scene) -> None:
@@ -477,35 +518,3 @@ def test_no_more_requests_are_under_way_than_asked_for(registry: FakeRegistry, s
     checked = scene.check(*(f":v{number}" for number in range(8)), concurrency=concurrency)
     assert checked.ok
     assert most <= concurrency
-
-
-def test_once_gives_everybody_the_same_result_or_the_same_error() -> None:
-    once, calls, begun, go_on = Once(), [], threading.Event(), threading.Event()
-    got: list[object] = []
-
-    def slow() -> str:
-        calls.append("slow")
-        begun.set()
-        assert go_on.wait(10)
-        return "result"
-
-    def ask() -> None:
-        got.append(once.get("key", slow))
-
-    threads = [threading.Thread(target=ask) for _ in range(3)]
-    for thread in threads:
-        thread.start()
-    assert begun.wait(10)
-    go_on.set()
-    for thread in threads:
-        thread.join(10)
-    assert (got, calls) == (["result"] * 3, ["slow"])
-
-    def fail() -> str:
-        calls.append("fail")
-        raise ValueError("no")
-
-    for _ in range(2):
-        with pytest.raises(ValueError, match="no"):
-            once.get("other", fail)
-    assert calls == ["slow", "fail"]

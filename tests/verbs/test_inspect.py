@@ -12,7 +12,8 @@ from manifestctl.model.manifest import Index, Manifest
 from manifestctl.model.media_types import DOCKER_SCHEMA_1_SIGNED, OCI_INDEX, OCI_MANIFEST
 from manifestctl.model.platforms import Platform
 from manifestctl.stores.locate import Stores
-from manifestctl.verbs.inspect import Inspected, Node, inspect, read
+from manifestctl.verbs.inspect import MAX_LAYERS, Inspected, Node, inspect, read
+from manifestctl.verbs.reader import MAX_ENTRIES
 from tests.support import images
 from tests.support.actions import error, status, wrong_bytes
 from tests.support.faults import FOREVER
@@ -102,6 +103,43 @@ def test_lists_in_lists_are_shown_one_level_deep(registry: FakeRegistry) -> None
         ],
     )
     assert isinstance(root.entries[2].entries[0].manifest, Index)
+
+
+def test_what_is_named_many_times_is_read_once(registry: FakeRegistry) -> None:
+    inner = images.index([AMD64, ARM64, AMD64.descriptor(platform=None)] * 10)
+    registry.put_index(REPOSITORY, "list", [inner] * 10)
+    root = look(registry.reference(REPOSITORY, "list")).root
+    assert [len(node.entries) for node in root.entries] == [30] * 10
+    assert shape(root.entries[9]) == (None, [("linux/amd64", []), ("linux/arm64", []), ("linux/amd64", [])] * 10)
+    # The list, the list in it, its two images, and the config of the one whose platform is not said once.
+    assert (registry.count("GET", "/manifests/"), registry.count("GET", "/blobs/")) == (4, 1)
+
+
+def test_lists_of_lists_do_not_grow_without_end(registry: FakeRegistry) -> None:
+    """A list of n lists of n images has n times n entries, though little is read."""
+    inner = images.index([AMD64.descriptor()] * 400)
+    for content in (AMD64, inner):
+        registry.put(REPOSITORY, None, content)
+    registry.put_index(REPOSITORY, "list", [inner.descriptor()] * 400)
+    inspected = look(registry.reference(REPOSITORY, "list"))
+    fit = (MAX_ENTRIES - 400) // 400
+    assert [len(node.entries) for node in inspected.root.entries] == [400] * fit + [0] * (400 - fit)
+    assert len(inspected.findings) == 400 - fit
+    assert {finding.rule for finding in inspected.findings} == {"document-invalid"}
+    assert "it has 400 entries, with which all lists together would have more than 100000" in str(inspected.findings[0])
+
+
+def test_layers_are_not_shown_without_end(registry: FakeRegistry) -> None:
+    layer = images.descriptor(b"x", "application/vnd.oci.image.layer.v1.tar")
+    large = images.image(manifest={"layers": [layer] * 5001})
+    registry.put(REPOSITORY, None, large)
+    registry.put_index(REPOSITORY, "list", [large.descriptor()] * 101)
+    inspected = look(registry.reference(REPOSITORY, "list"))
+    assert [node.manifest is not None for node in inspected.root.entries] == [True] * 99 + [False] * 2
+    assert len(inspected.findings) == 2
+    finding = inspected.findings[0]
+    assert f"more than {MAX_LAYERS} in all images together" in finding.message
+    assert f"'manifestctl inspect {registry.reference(REPOSITORY)}@{large.digest}'" in finding.hint
 
 
 def test_an_attestation_of_an_absent_image_stays_where_it_is(registry: FakeRegistry) -> None:

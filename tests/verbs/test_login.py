@@ -290,6 +290,7 @@ def test_aws_credentials_open_amazons_registries_alone(desk: Desk, registry: str
     with pytest.raises(InputError, match=f"{registry} needs a user name and a password") as caught:
         desk.login(registry, "", "")
     assert "--username NAME --password-stdin" in caught.value.hint
+    assert ("12 digits" in caught.value.hint) == (registry == "public.ecr.aws.example")
 
 
 def test_without_aws_there_is_nothing_to_log_in_with(desk: Desk) -> None:

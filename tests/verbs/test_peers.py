@@ -13,6 +13,7 @@ import pytest
 
 from manifestctl.events import Retried
 from manifestctl.model.media_types import OCI_INDEX
+from manifestctl.model.published import Published
 from tests.support import images
 from tests.support.actions import digest_header, error, false_created, lag, status
 from tests.support.fake_auth import BearerAuth
@@ -71,7 +72,7 @@ def test_a_failed_write_is_never_a_success(registry: FakeRegistry, scene: Scene,
     registry.faults.add(answer, times=FOREVER, **PUT)
     created = scene.create(":amd64", ":arm64")
     assert created.exit_code not in (0, None)
-    assert (created.ok, created.published, created.status) == (False, "false", "failed")
+    assert (created.ok, created.published, created.status) == (False, Published.NO, "failed")
 
 
 def test_a_lying_201_is_not_believed(registry: FakeRegistry, scene: Scene) -> None:
@@ -85,7 +86,7 @@ def test_a_lying_201_is_not_believed(registry: FakeRegistry, scene: Scene) -> No
 
     registry.faults.add(lie, times=FOREVER, **PUT)
     created = scene.create(":amd64", ":arm64")
-    assert (created.exit_code, created.published) == (5, "false")
+    assert (created.exit_code, created.published) == (5, Published.NO)
     assert created.composed is not None
     assert bogus not in {str(created.composed.content.digest), str(created.tags[0].now)}
 
@@ -320,7 +321,7 @@ def test_an_image_that_the_registry_refuses_is_named() -> None:
         # Who insists is told by the registry, and by us which image it means.
         forced = scene.create(":amd64", registry.reference("team/other", "arm64"), allow=["other-repository"])
         assert the_finding(forced, "image-missing").expected == ARM64.digest
-        assert (forced.exit_code, forced.published) == (1, "false")
+        assert (forced.exit_code, forced.published) == (1, Published.NO)
 
 
 def test_a_missing_image_is_told_from_a_missing_permission() -> None:
@@ -343,9 +344,9 @@ def test_a_tag_refused_in_the_middle_tells_what_is_where(registry: FakeRegistry,
     created = scene.create(":amd64", ":arm64", tags=["1", "latest"])
     assert created.exit_code == 10
     assert [(state.tag, state.moved) for state in created.tags] == [
-        ("1.4", "true"),
-        ("1", "false"),
-        ("latest", "false"),
+        ("1.4", Published.YES),
+        ("1", Published.NO),
+        ("latest", Published.NO),
     ]
 
 

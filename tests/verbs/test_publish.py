@@ -19,6 +19,7 @@ from manifestctl.errors import (
 from manifestctl.events import Noted
 from manifestctl.model.digest import Digest
 from manifestctl.model.media_types import OCI_INDEX, OCI_MANIFEST
+from manifestctl.model.published import Published
 from manifestctl.stores.base import Content
 from manifestctl.transport.settings import TransportSettings
 from manifestctl.verbs.publish import Guard, TagState, order_tags
@@ -71,7 +72,7 @@ def hold_other(registry: FakeRegistry, tag: str = "1.4") -> str:
     return registry.put(REPOSITORY, tag, OTHER)
 
 
-def state(created: Created, tag: str = "1.4") -> tuple[str | None, str | None, str]:
+def state(created: Created, tag: str = "1.4") -> tuple[str | None, str | None, Published]:
     """Return what a tag held, what it holds, and whether it moved."""
     [found] = [state for state in created.tags if state.tag == tag]
     return str(found.old) if found.old else None, str(found.now) if found.now else None, found.moved
@@ -91,7 +92,7 @@ def test_a_tag_is_written_and_read_back(registry: FakeRegistry, scene: Scene, he
     created = scene.create(*GIVEN)
     assert registry.tag(REPOSITORY, "1.4") == published(created)
     assert created.status == ("updated" if held else "created")
-    assert state(created) == (old, digest(created), "true")
+    assert state(created) == (old, digest(created), Published.YES)
     stored = registry.manifest(REPOSITORY, "1.4")
     assert stored is not None
     assert created.composed is not None
@@ -103,9 +104,9 @@ def test_doing_it_again_is_unchanged_and_writes_nothing(registry: FakeRegistry, 
     published(scene.create(*GIVEN, tags=["latest"]))
     registry.reset()
     created = scene.create(*GIVEN, tags=["latest"])
-    assert (created.status, created.published, created.exit_code) == ("unchanged", "true", 0)
+    assert (created.status, created.published, created.exit_code) == ("unchanged", Published.YES, 0)
     assert registry.count("PUT") == 0
-    assert state(created) == (digest(created), digest(created), "false")
+    assert state(created) == (digest(created), digest(created), Published.NO)
 
 
 def test_doing_it_again_on_immutable_tags_is_unchanged() -> None:
@@ -154,13 +155,13 @@ def test_lag_is_borne_for_15_seconds_and_no_longer(registry: FakeRegistry, scene
 
 # Lies and other content.
 
-LIES: list[tuple[str, Callable[[FakeRegistry], object], type[Exception], int, str, str]] = [
+LIES: list[tuple[str, Callable[[FakeRegistry], object], type[Exception], int, Published, str]] = [
     (
         "nothing was stored",
         lambda registry: registry.faults.add(false_created(), **PUT),
         UnreachableError,
         5,
-        "false",
+        Published.NO,
         "after 15 s the tag still does not exist",
     ),
     (
@@ -168,7 +169,7 @@ LIES: list[tuple[str, Callable[[FakeRegistry], object], type[Exception], int, st
         lambda registry: (hold_other(registry), registry.faults.add(false_created(), **PUT)),
         ConflictError,
         7,
-        "false",
+        Published.NO,
         f"after 15 s the tag still holds {OTHER.digest}",
     ),
     (
@@ -176,7 +177,7 @@ LIES: list[tuple[str, Callable[[FakeRegistry], object], type[Exception], int, st
         lambda registry: registry.faults.add(store_instead(OTHER.manifest, OTHER.media_type), **PUT),
         ConflictError,
         7,
-        "false",
+        Published.NO,
         f"but the tag holds {OTHER.digest}",
     ),
     (
@@ -184,7 +185,7 @@ LIES: list[tuple[str, Callable[[FakeRegistry], object], type[Exception], int, st
         lambda registry: registry.faults.add(wrong_bytes(), after=1, times=FOREVER, **READ),
         IntegrityError,
         6,
-        "unknown",
+        Published.UNKNOWN,
         "hash to",
     ),
     (
@@ -192,7 +193,7 @@ LIES: list[tuple[str, Callable[[FakeRegistry], object], type[Exception], int, st
         lambda registry: registry.faults.add(content_type(OCI_MANIFEST), after=1, times=FOREVER, **READ),
         ConflictError,
         7,
-        "true",
+        Published.YES,
         f"served as {OCI_MANIFEST} instead of {OCI_INDEX}",
     ),
     (
@@ -200,7 +201,7 @@ LIES: list[tuple[str, Callable[[FakeRegistry], object], type[Exception], int, st
         lambda registry: registry.faults.add(error(403, "DENIED", "no"), after=1, times=FOREVER, **READ),
         DeniedError,
         4,
-        "unknown",
+        Published.UNKNOWN,
         "reading it back failed",
     ),
     (
@@ -208,7 +209,7 @@ LIES: list[tuple[str, Callable[[FakeRegistry], object], type[Exception], int, st
         lambda registry: registry.faults.add(status(503), after=1, times=FOREVER, **READ),
         UnreachableError,
         5,
-        "unknown",
+        Published.UNKNOWN,
         "reading it back failed",
     ),
 ]
@@ -262,7 +263,7 @@ def test_what_was_stored_although_the_answer_was_lost_is_found_by_reading(
     assert registry.tag(REPOSITORY, "1.4") == published(created)
     # The bytes are sent once: before a retry the tag is read.
     assert registry.count("PUT") == 1
-    assert created.tags[0].moved == "true"
+    assert created.tags[0].moved == Published.YES
 
 
 @pytest.mark.parametrize("held", [False, True])
@@ -274,9 +275,9 @@ def test_what_was_not_stored_is_said_to_be_as_it_was(
     registry.faults.add(answer, times=FOREVER, **PUT)
     created = scene.create(*GIVEN)
     assert isinstance(created.error, UnreachableError)
-    assert (created.exit_code, created.published) == (5, "false")
+    assert (created.exit_code, created.published) == (5, Published.NO)
     assert f"it holds {old or 'nothing'}, so this was not published" in created.error.message
-    assert state(created) == (old, old, "false")
+    assert state(created) == (old, old, Published.NO)
 
 
 def test_a_lost_answer_of_a_registry_that_lags_too_is_waited_for(registry: FakeRegistry, scene: Scene) -> None:
@@ -306,7 +307,7 @@ def test_an_outcome_that_cannot_be_found_out_is_unknown(registry: FakeRegistry, 
     registry.faults.add(last_word, **PUT)
     created = scene.create(*GIVEN)
     assert isinstance(created.error, UnreachableError)
-    assert (created.exit_code, created.published, created.status) == (5, "unknown", "failed")
+    assert (created.exit_code, created.published, created.status) == (5, Published.UNKNOWN, "failed")
     assert "whether it was written is not known" in created.error.message
     assert registry.tag(REPOSITORY, "1.4") == digest(created)
 
@@ -322,7 +323,7 @@ def test_a_conflict_after_which_the_tag_cannot_be_read_is_told_in_the_registrys_
     created = scene.create(*GIVEN)
     assert isinstance(created.error, ConflictError)
     assert "the tag is immutable" in created.error.message
-    assert (created.exit_code, created.published) == (7, "false")
+    assert (created.exit_code, created.published) == (7, Published.NO)
 
 
 def test_a_denial_after_a_lost_answer_claims_nothing_that_nobody_knows(registry: FakeRegistry, scene: Scene) -> None:
@@ -336,7 +337,7 @@ def test_a_denial_after_a_lost_answer_claims_nothing_that_nobody_knows(registry:
     created = scene.create(*GIVEN)
     assert isinstance(created.error, DeniedError)
     assert 'not any more"; whether it was written is not known' in created.error.message
-    assert (created.exit_code, created.published, created.status) == (4, "unknown", "failed")
+    assert (created.exit_code, created.published, created.status) == (4, Published.UNKNOWN, "failed")
     assert registry.tag(REPOSITORY, "1.4") == digest(created)
 
 
@@ -346,7 +347,7 @@ def test_a_denial_after_a_lost_answer_that_wrote_nothing(registry: FakeRegistry,
     created = scene.create(*GIVEN)
     assert isinstance(created.error, DeniedError)
     assert "the tag was read again: it holds nothing, so this was not published" in created.error.message
-    assert (created.exit_code, created.published) == (4, "false")
+    assert (created.exit_code, created.published) == (4, Published.NO)
 
 
 def test_another_list_after_a_lost_answer_is_not_ours(registry: FakeRegistry, scene: Scene) -> None:
@@ -356,8 +357,8 @@ def test_another_list_after_a_lost_answer_is_not_ours(registry: FakeRegistry, sc
 
     registry.faults.add(overtaken, times=FOREVER, **PUT)
     created = scene.create(*GIVEN)
-    assert (created.exit_code, created.published) == (5, "false")
-    assert state(created) == (None, OTHER.digest, "false")
+    assert (created.exit_code, created.published) == (5, Published.NO)
+    assert state(created) == (None, OTHER.digest, Published.NO)
     assert scene.world.slept[5:] == []  # only the retries slept: there is nothing to wait for
 
 
@@ -365,13 +366,13 @@ def test_another_list_after_a_lost_answer_is_not_ours(registry: FakeRegistry, sc
     ("answer", "kind", "code"),
     [
         (error(403, "DENIED", "requested access is denied"), DeniedError, 4),
-        (error(400, "MANIFEST_INVALID", "manifest invalid"), UnreachableError, 5),
-        (error(413, "MANIFEST_INVALID", "too large"), UnreachableError, 5),
+        (error(400, "MANIFEST_INVALID", "manifest invalid"), DocumentError, 1),
+        (error(413, "MANIFEST_INVALID", "too large"), DeniedError, 4),
         (error(405, "UNSUPPORTED", ECR_SCHEMA), DocumentError, 1),
         (error(405, "UNSUPPORTED", "The operation is unsupported."), DeniedError, 4),
         (error(429, "TOOMANYREQUESTS", "Rate exceeded"), UnreachableError, 5),
         (error(400, "TAG_INVALID", "the tag is immutable"), ConflictError, 7),
-        (error(412, "PRECONDITION_FAILED", "no"), ConflictError, 7),
+        (error(412, "PRECONDITION_FAILED", "no"), DeniedError, 4),
     ],
 )
 def test_a_refused_write_left_everything_as_it_was(
@@ -380,8 +381,8 @@ def test_a_refused_write_left_everything_as_it_was(
     registry.faults.add(answer, times=FOREVER, **PUT)
     created = scene.create(*GIVEN)
     assert isinstance(created.error, kind)
-    assert (created.exit_code, created.published, created.status) == (code, "false", "failed")
-    assert state(created) == (None, None, "false")
+    assert (created.exit_code, created.published, created.status) == (code, Published.NO, "failed")
+    assert state(created) == (None, None, Published.NO)
 
 
 def test_a_passing_failure_is_passed_and_changes_nothing_of_what_is_sent(registry: FakeRegistry, scene: Scene) -> None:
@@ -436,7 +437,7 @@ def test_images_that_the_registry_misses_are_named_after_10_seconds(
         assert finding.image == f":list ({finding.expected})"
         assert finding.platform == ("linux/s390x" if finding.expected == image else "")
         assert finding.hint
-    assert (created.exit_code, created.published, created.status) == (1, "false", "failed")
+    assert (created.exit_code, created.published, created.status) == (1, Published.NO, "failed")
 
 
 def test_an_image_that_was_deleted_meanwhile_is_missed_by_a_strict_registry() -> None:
@@ -484,7 +485,7 @@ def test_a_tag_that_holds_something_else_is_a_conflict_that_hides_nothing(
     assert (finding.found, finding.expected, finding.repository) == (old, expected, scene.base)
     assert finding.hint
     assert old in finding.message
-    assert (created.exit_code, created.published, created.error) == (7, "false", None)
+    assert (created.exit_code, created.published, created.error) == (7, Published.NO, None)
     assert registry.count("PUT") == 0
 
 
@@ -540,9 +541,9 @@ def test_another_writer_is_noticed(options: dict[str, Any], when: str) -> None:
             registry.faults.add(overtake, **PUT)
         created = scene.create(*GIVEN, **options)
         assert isinstance(created.error, ConflictError)
-        assert (created.exit_code, created.published) == (7, "false")
+        assert (created.exit_code, created.published) == (7, Published.NO)
         assert theirs.digest in created.error.message
-        assert state(created)[1:] == (theirs.digest, "false")
+        assert state(created)[1:] == (theirs.digest, Published.NO)
         assert registry.tag(REPOSITORY, "1.4") == theirs.digest
         assert registry.count("PUT") == (0 if when == "before the last look" else 1)
 
@@ -563,7 +564,7 @@ def test_another_writer_of_the_same_list_is_no_conflict(options: dict[str, Any],
 
         registry.faults.add(overtake, **(PUT if when == "after the last look" else READ | {"after": 1}))
         created = scene.create(*GIVEN, **options)
-        assert (created.status, created.published, created.exit_code) == ("unchanged", "true", 0)
+        assert (created.status, created.published, created.exit_code) == ("unchanged", Published.YES, 0)
 
 
 def test_both_guards_at_once_make_no_sense(scene: Scene) -> None:
@@ -610,13 +611,13 @@ def test_a_later_tag_that_fails_is_10_and_says_what_is_where(registry: FakeRegis
     created = scene.create(*GIVEN, tags=["1", "2", "3", "latest"])
     ours = digest(created)
     assert isinstance(created.error, PartialError)
-    assert (created.exit_code, created.published, created.status) == (10, "true", "failed")
+    assert (created.exit_code, created.published, created.status) == (10, Published.YES, "failed")
     assert [state(created, tag) for tag in ("1.4", "1", "2", "3", "latest")] == [
-        (None, ours, "true"),
-        (old, ours, "true"),
-        (None, None, "false"),
-        (None, None, "false"),
-        (None, None, "false"),
+        (None, ours, Published.YES),
+        (old, ours, Published.YES),
+        (None, None, Published.NO),
+        (None, None, Published.NO),
+        (None, None, Published.NO),
     ]
     for words in (
         f"1.4 moved from nothing to {ours}",
@@ -636,7 +637,13 @@ def test_a_later_tag_that_fails_is_10_and_says_what_is_where(registry: FakeRegis
     registry.faults.clear()
     again = scene.create(*GIVEN, tags=["1", "2", "3", "latest"])
     assert published(again) == ours
-    assert [found.moved for found in again.tags] == ["false", "false", "true", "true", "true"]
+    assert [found.moved for found in again.tags] == [
+        Published.NO,
+        Published.NO,
+        Published.YES,
+        Published.YES,
+        Published.YES,
+    ]
     assert again.status == "updated"
 
 
@@ -649,7 +656,7 @@ def test_a_later_tag_of_which_nobody_knows(registry: FakeRegistry, scene: Scene)
     created = scene.create(*GIVEN, tags=["2", "3"])
     assert created.exit_code == 10
     assert "2 held nothing, and what it holds now is not known; 3 was not tried" in str(created.error)
-    assert state(created, "2")[2] == "unknown"
+    assert state(created, "2")[2] == Published.UNKNOWN
 
 
 def test_an_unchanged_tag_before_one_that_fails(registry: FakeRegistry, scene: Scene) -> None:
@@ -708,20 +715,20 @@ def interrupting(world: World, then: Any = None) -> Any:
 @pytest.mark.parametrize(
     ("where", "published_now", "puts"),
     [
-        ({"path": "/manifests/amd64$"}, "false", 0),
-        ({"path": "/blobs/"}, "false", 0),
-        (PUT, "unknown", 1),
-        (READ | {"after": 1}, "true", 1),
+        ({"path": "/manifests/amd64$"}, Published.NO, 0),
+        ({"path": "/blobs/"}, Published.NO, 0),
+        (PUT, Published.UNKNOWN, 1),
+        (READ | {"after": 1}, Published.YES, 1),
     ],
 )
 def test_a_signal_ends_the_run_and_what_is_said_is_true(
-    registry: FakeRegistry, scene: Scene, where: dict[str, Any], published_now: str, puts: int
+    registry: FakeRegistry, scene: Scene, where: dict[str, Any], published_now: Published, puts: int
 ) -> None:
     world = World()
     registry.faults.add(interrupting(world), **where)
     created = scene.create(*GIVEN, world=world)
     assert registry.count("PUT") == puts
-    if published_now == "true":
+    if published_now:
         # It came when the work was done.
         assert created.exit_code in (0, 130)
     else:
@@ -735,7 +742,7 @@ def test_a_signal_just_before_the_write_leaves_nothing_open(registry: FakeRegist
     registry.faults.add(interrupting(world), after=1, **READ)
     created = scene.create(*GIVEN, no_overwrite=True, world=world)
     assert isinstance(created.error, InterruptedRun)
-    assert (created.exit_code, created.published, registry.count("PUT")) == (130, "false", 0)
+    assert (created.exit_code, created.published, registry.count("PUT")) == (130, Published.NO, 0)
 
 
 @pytest.mark.parametrize("tags", [["2"], []])
@@ -749,8 +756,8 @@ def test_a_signal_is_not_taken_for_a_failure_of_a_later_tag(
     created = scene.create(*GIVEN, tags=tags, world=world)
     assert isinstance(created.error, InterruptedRun)
     assert created.exit_code == 130
-    assert created.tags[-1].moved == "unknown"
-    assert created.published == ("true" if tags else "unknown")
+    assert created.tags[-1].moved == Published.UNKNOWN
+    assert created.published == (Published.YES if tags else Published.UNKNOWN)
 
 
 def test_a_signal_while_waiting_for_a_lagging_registry(registry: FakeRegistry, scene: Scene) -> None:
@@ -758,7 +765,7 @@ def test_a_signal_while_waiting_for_a_lagging_registry(registry: FakeRegistry, s
     registry.faults.add(false_created(), **PUT)
     registry.faults.add(interrupting(world), after=1, **READ)
     created = scene.create(*GIVEN, world=world)
-    assert (created.exit_code, created.published) == (130, "unknown")
+    assert (created.exit_code, created.published) == (130, Published.UNKNOWN)
 
 
 def test_a_signal_while_finding_out_what_became_of_a_write(registry: FakeRegistry, scene: Scene) -> None:
@@ -768,7 +775,7 @@ def test_a_signal_while_finding_out_what_became_of_a_write(registry: FakeRegistr
     registry.faults.add(interrupting(world), after=1, **READ)
     created = scene.create(*GIVEN, world=world)
     assert isinstance(created.error, InterruptedRun)
-    assert (created.exit_code, created.published) == (130, "unknown")
+    assert (created.exit_code, created.published) == (130, Published.UNKNOWN)
 
 
 def test_a_signal_while_waiting_for_images_that_are_not_seen_yet(registry: FakeRegistry, scene: Scene) -> None:
@@ -776,7 +783,7 @@ def test_a_signal_while_waiting_for_images_that_are_not_seen_yet(registry: FakeR
     refusal = error(400, "MANIFEST_BLOB_UNKNOWN", "blob unknown")
     registry.faults.add(interrupting(world, refusal), times=FOREVER, **PUT)
     created = scene.create(*GIVEN, world=world)
-    assert (created.exit_code, created.published, registry.count("PUT")) == (130, "false", 1)
+    assert (created.exit_code, created.published, registry.count("PUT")) == (130, Published.NO, 1)
 
 
 # Values.

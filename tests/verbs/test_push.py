@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import gzip
 import json
+import os
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from manifestctl.errors import ConflictError, InputError
-from manifestctl.events import BlobMoved, BlobStarted, BytesMoved, Retried
+from manifestctl.events import BlobMoved, BlobStarted, BytesMoved, Noted, Retried, Warned
 from manifestctl.model.media_types import (
     DOCKER_CONFIG,
     DOCKER_LAYER,
@@ -21,6 +22,7 @@ from manifestctl.model.media_types import (
     OCI_LAYER_ZSTD,
     OCI_MANIFEST,
 )
+from manifestctl.model.published import Published
 from manifestctl.verbs.push_request import Packing
 from tests.support import archives, images
 from tests.support.actions import after_serving, error, lag, reset, respond, status, unauthorized
@@ -77,7 +79,7 @@ def test_a_layer_is_packed_in_one_pass(scene: PushScene, registry: FakeRegistry)
     assert {dict(put.parameters)["digest"] for put in closing} == {x["digest"] for x in scene.stored()["layers"]}
     # Each byte of each tar was read once.
     started = scene.world.heard(BlobStarted)
-    assert sorted(event.size for event in started) == sorted(map(len, TARS))
+    assert sorted(event.size or 0 for event in started) == sorted(map(len, TARS))
     assert sum(event.count for event in scene.world.heard(BytesMoved)) == sum(map(len, TARS))
     assert sorted(event.how for event in scene.world.heard(BlobMoved)) == ["packed"] * 3
 
@@ -217,16 +219,20 @@ def test_layers_that_are_packed_are_not_packed_again(scene: PushScene, registry:
     assert sent(registry) == []
 
 
-@pytest.mark.parametrize("source", ["saved", "layout"])
-def test_zstd_is_not_dockers(scene: PushScene, registry: FakeRegistry, source: str) -> None:
-    if source == "saved":
-        pushed = scene.push(scene.saved(IMAGE), packing=Packing("zstd"))
-    else:
-        packed = tuple(archives.packed(gzip.decompress(layer), "zstd") for layer in OCI.layers)
-        made = relayered(OCI, packed, OCI_LAYER_ZSTD)
-        pushed = scene.push(scene.layout(made), packing=Packing(family="docker"))
-    failed(pushed, 2, "zstd", "--format oci")
+def test_zstd_is_not_dockers(scene: PushScene, registry: FakeRegistry) -> None:
+    said = failed(scene.push(scene.saved(IMAGE), packing=Packing("zstd")), 2, "zstd", "--format oci")
+    assert "--compression gzip" in said
     assert sent(registry) == []
+
+
+@pytest.mark.parametrize("packing", [Packing(family="docker"), Packing("gzip", family="docker")])
+def test_a_hint_is_followed_once(scene: PushScene, registry: FakeRegistry, packing: Packing) -> None:
+    packed = tuple(archives.packed(gzip.decompress(layer), "zstd") for layer in OCI.layers)
+    source = scene.layout(relayered(OCI, packed, OCI_LAYER_ZSTD))
+    said = failed(scene.push(source, packing=packing), 2, "Docker's manifest cannot hold zstd", "Pass --format oci;")
+    assert "--compression gzip" not in said
+    assert sent(registry) == []
+    done(scene.push(source, packing=Packing(family="oci")))
 
 
 @pytest.mark.parametrize(
@@ -314,10 +320,90 @@ def test_foreign_layers(scene: PushScene, registry: FakeRegistry, family: Any, i
     assert scene.stored()["layers"][0]["mediaType"] == (FOREIGN if family is None else FOREIGN_OCI)
 
 
+# What is wrong with the source
+
+
+@pytest.mark.parametrize("archive", [False, True])
+@pytest.mark.parametrize(
+    ("part", "kind"), [(OCI.config, "config"), (OCI.layers[1], "layer"), (ARM.manifest, "image")], ids=lambda part: ""
+)
+def test_a_source_that_lacks_a_part(
+    scene: PushScene, registry: FakeRegistry, archive: bool, part: bytes, kind: str
+) -> None:
+    """The image that was named is there, and damaged: that is no 3."""
+    content = images.index([OCI, ARM]) if kind == "image" else OCI
+    digest = digest_of(part)
+    blob = f"blobs/{digest.replace(':', '/')}"
+    if archive:
+        members = archives.oci_archive({"1": content})
+        del members[blob]
+        source = f"oci-archive:{archives.write_archive(scene.directory / 'a.tar', members)}"
+    else:
+        source = scene.layout(content)
+        (scene.directory / "layout" / blob).unlink()
+    store = source.removesuffix(":1")
+    pushed = scene.push(source, everything=kind == "image")
+    failed(pushed, 1, f"{kind} {digest} of {store} is missing, though the image names it", "again")
+    assert registry.tags(WEB) == {}
+
+
+@pytest.mark.parametrize("name", ["FIFO", "a link"])
+def test_a_layout_with_what_is_no_file_of_it(scene: PushScene, registry: FakeRegistry, name: str) -> None:
+    source = scene.layout(OCI)
+    blob = scene.directory / "layout" / "blobs" / digest_of(OCI.layers[1]).replace(":", "/")
+    if name == "FIFO":
+        blob.unlink()
+        os.mkfifo(blob)
+    else:
+        blob.symlink_to(blob.rename(scene.directory / "outside"))
+    said = failed(scene.push(source), 1, digest_of(OCI.layers[1]))
+    assert ("it is not a regular file | Remove it" if name == "FIFO" else "Put the file itself in the link") in said
+    assert registry.tags(WEB) == {}
+
+
+def test_a_layer_of_other_bytes_is_named_by_its_file(scene: PushScene) -> None:
+    members = archives.legacy_save(archives.saved(IMAGE, "web:1"))
+    name = next(name for name, data in members.items() if data == TARS[1])
+    path = archives.write_archive(scene.directory / "bad.tar", members | {name: bytes(len(TARS[1]))})
+    for packing in (Packing(), Packing("none")):
+        failed(scene.push(f"docker-archive:{path}", packing=packing), 6, f"(its file is '{name}')", "make it again")
+
+
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        ({"os": "", "architecture": ""}, "no os and no architecture"),
+        ({"os": ""}, "no os;"),
+        ({"architecture": ""}, "no architecture;"),
+    ],
+)
+def test_an_image_that_no_list_could_hold(scene: PushScene, fields: dict[str, str], words: str) -> None:
+    made = images.image("linux/amd64", config=json.loads(OCI.config) | fields)
+    done(scene.push(scene.layout(made)))
+    [said] = scene.world.heard(Warned)
+    assert f"its config names {words}" in said.message
+    assert "'create' refuses it (platform-missing) unless --set-platform" in said.message
+    done(scene.push(scene.layout(OCI, directory="whole"), "2"))
+    assert scene.world.heard(Warned) == []
+
+
 # Which image
 
 
 LIST = images.index([OCI, ARM])
+
+
+@pytest.mark.parametrize("attested", [True, False])
+def test_attestations_are_not_left_behind_in_silence(scene: PushScene, attested: bool) -> None:
+    source = scene.layout(images.buildx_index([OCI, ARM], attestations=attested))
+    assert done(scene.push(source, platform=["linux/arm64"])) == ARM.digest
+    notes = [event.message for event in scene.world.heard(Noted)]
+    assert len(notes) == attested
+    if attested:
+        assert notes[0].startswith(f"{source}: the list has attestations of this image")
+        assert "--platform all pushes them, and so does 'manifestctl copy --platform'" in notes[0]
+    done(scene.push(source, "2", everything=True))
+    assert scene.world.heard(Noted) == []
 
 
 @pytest.mark.parametrize(("platform", "made"), [("linux/amd64", OCI), ("linux/arm64/v8", ARM), ("linux/aarch64", ARM)])
@@ -480,7 +566,7 @@ def test_further_tags_and_latest_last(scene: PushScene, registry: FakeRegistry) 
     digest = done(pushed)
     assert [reference for _, reference in registry.manifest_puts] == ["1.4", "1", "latest"]
     assert registry.tags(WEB) == dict.fromkeys(("1.4", "1", "latest"), digest)
-    assert [(str(state.now), state.moved, state.old) for state in pushed.tags] == [(digest, "true", None)] * 3
+    assert [(str(state.now), state.moved, state.old) for state in pushed.tags] == [(digest, Published.YES, None)] * 3
 
 
 def test_tags_that_are_right_are_left_alone(scene: PushScene, registry: FakeRegistry) -> None:
@@ -552,8 +638,8 @@ def test_expect_of_a_tag_that_does_not_exist(scene: PushScene, registry: FakeReg
 def test_a_further_tag_that_fails_is_told(scene: PushScene, registry: FakeRegistry) -> None:
     registry.faults.add(error(403, "DENIED", "no"), method="PUT", path="manifests/latest", times=FOREVER)
     pushed = scene.push(scene.saved(IMAGE), tags=("latest",))
-    assert (pushed.exit_code, pushed.status, pushed.published) == (10, "failed", "true")
-    assert [state.moved for state in pushed.tags] == ["true", "false"]
+    assert (pushed.exit_code, pushed.status, pushed.published) == (10, "failed", Published.YES)
+    assert [state.moved for state in pushed.tags] == [Published.YES, Published.NO]
 
 
 @pytest.mark.parametrize(
@@ -599,7 +685,7 @@ def test_by_digest_with_an_answer_that_is_lost_for_good(scene: PushScene, regist
 
     registry.faults.add(last_word, method="PUT", path="/manifests/")
     pushed = scene.push(scene.saved(IMAGE), None, by_digest=True)
-    assert (pushed.exit_code, pushed.published) == (5, "unknown")
+    assert (pushed.exit_code, pushed.published) == (5, Published.UNKNOWN)
 
 
 def test_by_digest_looks_at_the_tag_that_is_named(scene: PushScene, registry: FakeRegistry) -> None:
@@ -657,6 +743,34 @@ def test_registries_that_refuse(scene: PushScene, registry: FakeRegistry, action
         assert scene.world.heard(Retried) == []
 
 
+@pytest.mark.parametrize("source", ["layout", "archive"])
+@pytest.mark.parametrize(
+    ("action", "code", "posts"),
+    [(error(403, "DENIED", "no push for you"), 4, 4), (status(503), 5, 20)],
+    ids=["denied", "failing"],
+)
+def test_after_a_refused_upload_no_other_begins(
+    scene: PushScene, registry: FakeRegistry, source: str, action: Any, code: int, posts: int
+) -> None:
+    made = images.image("linux/amd64", docker=True, layers=40)
+    registry.faults.add(action, method="POST", path=UPLOADS, times=FOREVER)
+    scene.settings = type(scene.settings)(concurrency=4)
+    pushed = scene.push(scene.layout(made) if source == "layout" else scene.saved(made), concurrency=4)
+    failed(pushed, code)
+    # Only what was under way: a thread, an upload; with five tries of each where trying again may help.
+    assert 1 <= registry.count("POST") <= posts
+    # What is ready to be sent is looked for in one wave, before anything is sent.
+    assert registry.count("HEAD", BLOBS) == (41 if source == "layout" else 1)
+
+
+def test_a_repository_that_may_not_be_read_is_asked_once_a_thread(scene: PushScene, registry: FakeRegistry) -> None:
+    made = images.image("linux/amd64", layers=40)
+    registry.faults.add(error(403, "DENIED", "no"), method="HEAD|GET", times=FOREVER)
+    scene.settings = type(scene.settings)(concurrency=4)
+    failed(scene.push(scene.layout(made), concurrency=4), 4, "DENIED")
+    assert registry.count("HEAD|GET", "/v2/team/") <= 8
+
+
 def test_a_read_only_registry_that_has_the_blobs(scene: PushScene, registry: FakeRegistry) -> None:
     registry.put(WEB, "1.3", OCI)
     registry.faults.add(error(405, "UNSUPPORTED", "The operation is unsupported."), method="PUT", times=FOREVER)
@@ -707,7 +821,7 @@ def test_an_interrupted_push(scene: PushScene, registry: FakeRegistry) -> None:
     registry.faults.add(respond(interrupt), method="POST", path=UPLOADS)
     pushed = scene.push(scene.saved(IMAGE))
     assert pushed.exit_code == 130
-    assert pushed.published == "false"
+    assert pushed.published == Published.NO
     assert registry.tags(WEB) == {}
 
 
@@ -718,7 +832,7 @@ def test_an_interrupt_while_the_tag_is_written(scene: PushScene, registry: FakeR
 
     registry.faults.add(respond(interrupt), method="PUT", path="manifests/")
     pushed = scene.push(scene.saved(IMAGE))
-    assert (pushed.exit_code, pushed.published) == (143, "unknown")
+    assert (pushed.exit_code, pushed.published) == (143, Published.UNKNOWN)
 
 
 def test_another_writer_between(scene: PushScene, registry: FakeRegistry) -> None:
@@ -771,7 +885,7 @@ def test_a_further_tag_that_fails_is_named(scene: PushScene) -> None:
     scene.registry.faults.add(error(403, "DENIED", "this one is not for you"), method="PUT", path="/manifests/t2$")
     pushed = scene.push(scene.saved(IMAGE), "1.4", tags=("t1", "t2", "latest"))
     assert pushed.exit_code == 10
-    assert pushed.published == "true"
+    assert pushed.published == Published.YES
     assert pushed.error is not None
     assert "t2" in pushed.error.message
     assert "this one is not for you" in pushed.error.message

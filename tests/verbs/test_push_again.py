@@ -19,6 +19,7 @@ from tests.support import archives, images
 from tests.support.actions import error, reset, status
 from tests.support.faults import FOREVER
 from tests.support.images import digest_of
+from tests.support.limits import file_size_limit
 from tests.verbs.pushing_scene import BLOBS, UPLOADS, WEB, PushScene, done, failed, plain, relayered, sent
 
 if TYPE_CHECKING:
@@ -279,6 +280,17 @@ def test_only_small_layers_need_scratch_space(scene: PushScene, registry: FakeRe
     least = min(map(len, TARS))
     failed(scene.push(source, spooled=least), 2, "TMPDIR")
     done(scene.push(source, spooled=least - 1))
+
+
+def test_without_scratch_space_small_layers_go_the_way_of_large_ones(scene: PushScene, registry: FakeRegistry) -> None:
+    source = scene.saved(IMAGE)
+    kill(scene, source, 1)
+    with file_size_limit(10):
+        pushed = scene.push(source)
+    done(pushed)
+    assert sorted(layer.how for layer in pushed.layers) == ["exists", "packed", "packed"]
+    assert registry.count("PATCH") == 2
+    assert scene.held() == TARS
 
 
 @pytest.mark.parametrize("packing", [("gzip", 1), ("gzip", 9), ("zstd", None), ("none", None)])

@@ -10,6 +10,7 @@ import pytest
 
 from manifestctl.errors import ConflictError, InterruptedRun, PartialError
 from manifestctl.model.media_types import OCI_EMPTY, OCI_INDEX, OCI_MANIFEST
+from manifestctl.model.published import Published
 from tests.support import images
 from tests.support.actions import error, respond, status
 from tests.support.fake_registry import FakeRegistry
@@ -17,12 +18,14 @@ from tests.support.faults import FOREVER
 from tests.support.http_message import Response
 from tests.support.world import World
 from tests.verbs.copying import SOURCE, TARGET, copied, done, holds, layout_tags, writes
+from tests.verbs.pushing_scene import PushScene
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from manifestctl.verbs.copy import Copied
+    from manifestctl.verbs.push_request import Pushed
 
 SBOM = "application/spdx+json"
 SIGNATURE = "application/vnd.dev.cosign.artifact.sig.v1+json"
@@ -230,7 +233,168 @@ def test_a_repository_without_tags_has_none_of_cosigns(registry: FakeRegistry, e
     assert run(registry, elsewhere).referrers == 3
 
 
+# What is copied or pushed refers to something itself.
+
+
+def copy_artifact(registry: FakeRegistry, elsewhere: FakeRegistry, directory: Path, **options: Any) -> Copied:
+    del directory
+    registry.put(SOURCE, "sbom", SBOM_OF_IMAGE)
+    return copied(registry.reference(SOURCE, "sbom"), elsewhere.reference(TARGET, "sbom"), **options)
+
+
+def copy_artifact_by_digest(registry: FakeRegistry, elsewhere: FakeRegistry, directory: Path, **options: Any) -> Copied:
+    del directory
+    registry.put(SOURCE, "sbom", SBOM_OF_IMAGE)
+    return copied(registry.reference(SOURCE, SBOM_OF_IMAGE.digest), elsewhere.reference(TARGET), **options)
+
+
+def push_artifact(registry: FakeRegistry, elsewhere: FakeRegistry, directory: Path, **options: Any) -> Pushed:
+    del registry
+    scene = PushScene(elsewhere, directory)
+    return scene.push(scene.layout(SBOM_OF_IMAGE), target=elsewhere.reference(TARGET, "sbom"), **options)
+
+
+def push_artifact_by_digest(registry: FakeRegistry, elsewhere: FakeRegistry, directory: Path, **options: Any) -> Pushed:
+    del registry
+    scene = PushScene(elsewhere, directory)
+    target = elsewhere.reference(TARGET)
+    return scene.push(scene.layout(SBOM_OF_IMAGE), target=target, by_digest=True, **options)
+
+
+bringing = pytest.mark.parametrize(
+    "bring", [copy_artifact, copy_artifact_by_digest, push_artifact, push_artifact_by_digest]
+)
+
+
+@bringing
+@pytest.mark.parametrize("scheme", ["api", "tags"])
+def test_what_refers_to_something_is_found_there(
+    registry: FakeRegistry, elsewhere: FakeRegistry, tmp_path: Path, bring: Any, scheme: str
+) -> None:
+    if scheme == "api":
+        by_api(elsewhere, TARGET)
+    result = bring(registry, elsewhere, tmp_path)
+    assert (result.error, result.status, result.published) == (None, "created", Published.YES)
+    tag = fallback(AMD64.digest)
+    assert (elsewhere.tag(TARGET, tag) is not None) == (scheme == "tags")
+    if scheme == "tags":
+        assert elsewhere.document(TARGET, tag)["manifests"] == [entry(SBOM_OF_IMAGE)]
+    # Once more, and nothing is written.
+    before = len(writes(elsewhere))
+    again = bring(registry, elsewhere, tmp_path)
+    assert (again.error, again.status) == (None, "unchanged")
+    assert len(writes(elsewhere)) == before
+
+
+@bringing
+def test_what_else_refers_to_it_stays(
+    registry: FakeRegistry, elsewhere: FakeRegistry, tmp_path: Path, bring: Any
+) -> None:
+    own = artifact(AMD64, SIGNATURE, "somebody else's")
+    elsewhere.put(TARGET, None, own)
+    elsewhere.put_index(TARGET, fallback(AMD64.digest), [entry(own)])
+    assert bring(registry, elsewhere, tmp_path).error is None
+    assert elsewhere.document(TARGET, fallback(AMD64.digest))["manifests"] == [entry(own), entry(SBOM_OF_IMAGE)]
+
+
+@bringing
+def test_what_was_published_but_not_found_is_found_after_another_run(
+    registry: FakeRegistry, elsewhere: FakeRegistry, tmp_path: Path, bring: Any
+) -> None:
+    tag = fallback(AMD64.digest)
+    fault = elsewhere.faults.add(error(403, "DENIED", "no"), method="PUT", path=f"/manifests/{tag}$", times=FOREVER)
+    result = bring(registry, elsewhere, tmp_path)
+    assert isinstance(result.error, PartialError)
+    assert (result.exit_code, result.published) == (10, Published.YES)
+    published = f"{elsewhere.reference(TARGET)}@{SBOM_OF_IMAGE.digest} is published"
+    assert str(result.error).startswith(f"{published}, but not among the referrers of {AMD64.digest}, where tools look")
+    assert "403 DENIED" in str(result.error)
+    elsewhere.faults.remove(fault)
+    assert bring(registry, elsewhere, tmp_path).error is None
+    assert elsewhere.document(TARGET, tag)["manifests"] == [entry(SBOM_OF_IMAGE)]
+
+
+@bringing
+def test_whether_a_registry_has_the_api_must_be_known(
+    registry: FakeRegistry, elsewhere: FakeRegistry, tmp_path: Path, bring: Any
+) -> None:
+    elsewhere.faults.add(error(403, "DENIED", "no"), path="/referrers/", times=FOREVER)
+    result = bring(registry, elsewhere, tmp_path)
+    assert isinstance(result.error, PartialError)
+    assert f"listing the referrers of {elsewhere.reference(TARGET)}@{AMD64.digest} failed" in str(result.error)
+    assert elsewhere.tag(TARGET, fallback(AMD64.digest)) is None
+
+
+def test_an_interruption_after_publishing_is_one(registry: FakeRegistry, elsewhere: FakeRegistry) -> None:
+    world = World()
+
+    def interrupted() -> Response:
+        world.cancel.set(15)
+        return Response(503)
+
+    registry.put(SOURCE, "sbom", SBOM_OF_IMAGE)
+    elsewhere.faults.add(respond(interrupted), path="/referrers/", times=FOREVER)
+    result = copied(registry.reference(SOURCE, "sbom"), elsewhere.reference(TARGET), world=world)
+    assert isinstance(result.error, InterruptedRun)
+    assert result.published is Published.YES
+
+
+def test_a_list_with_a_subject(registry: FakeRegistry, elsewhere: FakeRegistry) -> None:
+    fields = {"artifactType": SBOM, "subject": images.descriptor(AMD64.manifest, AMD64.media_type)}
+    made = images.index([SBOM_OF_IMAGE], annotations={"a": "b"}, fields=fields)
+    registry.put(SOURCE, "list", made)
+    assert done(copied(registry.reference(SOURCE, "list"), elsewhere.reference(TARGET))) == made.digest
+    # What it names itself is found through it.
+    assert elsewhere.document(TARGET, fallback(AMD64.digest))["manifests"] == [
+        images.descriptor(made.manifest, OCI_INDEX, artifactType=SBOM, annotations={"a": "b"})
+    ]
+
+
+def test_an_image_without_an_artifact_type_is_listed_by_its_config(
+    registry: FakeRegistry, elsewhere: FakeRegistry
+) -> None:
+    made = images.image("linux/arm64", manifest={"subject": images.descriptor(AMD64.manifest, AMD64.media_type)})
+    registry.put(SOURCE, "1", made)
+    done(copied(registry.reference(SOURCE, "1"), elsewhere.reference(TARGET)))
+    assert elsewhere.document(TARGET, fallback(AMD64.digest))["manifests"] == [
+        images.descriptor(made.manifest, OCI_MANIFEST, artifactType=made.config_media_type)
+    ]
+
+
+def test_in_a_layout_a_copy_stays_the_only_image(registry: FakeRegistry, tmp_path: Path) -> None:
+    registry.put(SOURCE, "sbom", SBOM_OF_IMAGE)
+    done(copied(registry.reference(SOURCE, "sbom"), f"oci:{tmp_path / 'copy'}"))
+    assert layout_tags(tmp_path / "copy") == ["sbom"]
+
+
+def test_a_registry_that_does_not_see_its_own_referrers_yet_is_waited_for(
+    registry: FakeRegistry, elsewhere: FakeRegistry
+) -> None:
+    fill(registry, "api")
+    unseen = error(400, "MANIFEST_BLOB_UNKNOWN", "blob unknown to registry")
+    elsewhere.faults.add(unseen, method="PUT", path=f"/manifests/{fallback(LIST.digest)}$")
+    world = World()
+    assert run(registry, elsewhere, world=world).referrers == 3
+    assert elsewhere.document(TARGET, fallback(LIST.digest))["manifests"] == [entry(SIGNATURE_OF_LIST)]
+    assert len(world.slept) == 1
+
+
 # Failures.
+
+
+@pytest.mark.parametrize("code", [401, 403])
+@pytest.mark.parametrize("subject", [LIST, AMD64, SBOM_OF_IMAGE], ids=["list", "image", "referrer"])
+def test_a_denial_is_no_empty_list(
+    registry: FakeRegistry, elsewhere: FakeRegistry, subject: images.Content, code: int
+) -> None:
+    said = "User: x is not authorized to perform: ecr:BatchGetImage on resource: y"
+    registry.faults.add(error(code, "DENIED", said), path=f"/referrers/{subject.digest}$", times=FOREVER)
+    fill(registry, "api")
+    result = run(registry, elsewhere)
+    assert isinstance(result.error, PartialError)
+    assert (result.exit_code, result.published) == (10, Published.YES)
+    assert f"{code} DENIED" in str(result.error)
+    assert "ecr:BatchGetImage" in str(result.error)
 
 
 @pytest.mark.parametrize(
@@ -249,7 +413,7 @@ def test_what_cannot_be_brought_is_10(
     result = run(registry, elsewhere)
     assert isinstance(result.error, PartialError)
     assert "the image is copied, but not all that refers to it" in result.error.message
-    assert (result.exit_code, result.published) == (10, "true")
+    assert (result.exit_code, result.published) == (10, Published.YES)
     assert elsewhere.tag(TARGET, "1") == LIST.digest
 
 
@@ -265,7 +429,7 @@ def test_an_interrupted_run_is_interrupted(registry: FakeRegistry, elsewhere: Fa
     registry.faults.add(status(500), method="GET", path="/referrers/", when=interrupt, times=FOREVER)
     result = run(registry, elsewhere, world=world)
     assert isinstance(result.error, InterruptedRun)
-    assert (result.exit_code, result.published) == (143, "true")
+    assert (result.exit_code, result.published) == (143, Published.YES)
 
 
 def test_it_ends(registry: FakeRegistry, elsewhere: FakeRegistry) -> None:

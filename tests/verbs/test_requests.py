@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from manifestctl.model.published import Published
 from tests.support import images
 from tests.support.actions import redirect
 from tests.support.blob_host import BlobHost
@@ -243,6 +244,6 @@ def test_a_missing_permission_is_4_and_says_so(allowed: set[str]) -> None:
     with FakeRegistry(auth=auth) as registry:
         given = fill(registry, 2)
         created = Scene.of(registry, environ_for(registry)).create(*given)
-        assert (created.exit_code, created.published) == (4, "false")
+        assert (created.exit_code, created.published) == (4, Published.NO)
         assert registry.manifest_puts == []
         assert "secret" not in str(created)

@@ -31,6 +31,7 @@ def test_what_cannot_be_checked_is_an_error_by_its_kind() -> None:
     assert {name for name, rule in RULES.items() if rule.severity == "warning"} == {
         "image-duplicate",
         "format-widened",
+        "list-annotations-dropped",
         "revision-differs",
     }
 

@@ -20,6 +20,7 @@ from manifestctl.model.digest import Digest
 from manifestctl.model.location import parse_location
 from manifestctl.model.media_types import OCI_INDEX
 from manifestctl.model.platforms import Platform
+from manifestctl.model.published import Published
 from manifestctl.stores.locate import Stores
 from manifestctl.transport.profiles import Profile
 from manifestctl.transport.settings import TransportSettings
@@ -72,7 +73,9 @@ def test_tags_and_nothing_else_moves(held: FakeRegistry) -> None:
     assert held.tags(REPOSITORY) == dict.fromkeys(("1.4", "1", "latest", "stable"), LIST.digest)
     assert puts(held)[-1] == "latest"
     assert len(writes(held)) == 3
-    assert [(state.tag, state.moved) for state in result.tags] == [(tag, "true") for tag in ("1", "latest", "stable")]
+    assert [(state.tag, state.moved) for state in result.tags] == [
+        (tag, Published.YES) for tag in ("1", "latest", "stable")
+    ]
     manifest = held.manifest(REPOSITORY, "stable")
     assert manifest is not None
     assert manifest.data == LIST.manifest
@@ -103,7 +106,7 @@ def test_tags_that_are_right_are_left_alone(held: FakeRegistry) -> None:
     assert puts(held) == ["2"]
     again = tagged(name(held), "1", "2")
     assert (done(again), puts(held)) == (LIST.digest, ["2"])
-    assert [state.moved for state in again.tags] == ["false", "false"]
+    assert [state.moved for state in again.tags] == [Published.NO, Published.NO]
 
 
 @pytest.mark.parametrize("selector", ["1.4", LIST.digest])
@@ -155,7 +158,7 @@ def test_all_are_looked_at_before_any_moves(
     result = tagged(name(held), "a", "b", "c", **options)
     assert isinstance(result.error, ConflictError)
     assert (result.exit_code, writes(held)) == (7, [])
-    assert [state.moved for state in result.tags] == ["false"] * 3
+    assert [state.moved for state in result.tags] == [Published.NO] * 3
 
 
 def test_what_is_expected_of_the_new_tags(held: FakeRegistry) -> None:
@@ -202,6 +205,20 @@ def test_some_that_fail_are_10_and_running_it_again_moves_what_is_left(held: Fak
     assert sorted(held.tags(REPOSITORY)) == ["1.4", "a", "c"]
     assert done(tagged(name(held), "a", "b", "c", "latest")) == LIST.digest
     assert sorted(puts(held)) == ["a", "b", "c", "latest"]
+
+
+def test_tags_are_read_back_once_all_are_written(held: FakeRegistry) -> None:
+    # Debian's registry answers 500 to who reads a manifest while it is given another tag.
+    done(tagged(name(held), "a", "b", "latest", "c", concurrency=1))
+    asked = [(recorded.method, recorded.path.rpartition("/")[2]) for recorded in held.requests]
+    tags = ["a", "b", "c"]
+    first = asked.index(("PUT", "a"))
+    assert asked[first:] == [
+        *(("PUT", tag) for tag in tags),
+        *(("GET", tag) for tag in tags),
+        ("PUT", "latest"),
+        ("GET", "latest"),
+    ]
 
 
 def test_latest_that_fails(held: FakeRegistry) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING
 
 import pytest
@@ -11,7 +12,7 @@ from manifestctl.model.location import parse_location
 from manifestctl.stores.locate import Stores
 from manifestctl.verbs.tags import Tagged, list_tags
 from tests.support import images
-from tests.support.actions import digest_header, error, status
+from tests.support.actions import digest_header, error, header, huge, status, wrong_bytes
 from tests.support.fake_registry import FakeRegistry
 from tests.support.faults import FOREVER
 from tests.support.world import World
@@ -19,6 +20,8 @@ from tests.verbs.scene import REPOSITORY
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from tests.support.faults import Action
 
 
 def tags_of(base: str, concurrency: int = 16) -> list[Tagged]:
@@ -83,6 +86,45 @@ def test_what_cannot_be_read_is_an_error(
     registry.faults.add(answer, path=path, times=FOREVER)  # type: ignore[arg-type]  # all of them are actions
     with pytest.raises(kind):
         tags_of(registry.reference(REPOSITORY))
+
+
+STRANGE = ["a:b", "::error::x", "x" * 3_000_000, "", ".", "a/b", "sha256:" + "0" * 64, "\u202eabc"]
+
+
+@pytest.mark.parametrize("name", STRANGE, ids=range(len(STRANGE)))
+def test_a_name_that_is_no_tag_is_listed_and_not_asked_for(registry: FakeRegistry, name: str) -> None:
+    digest = registry.put_image(REPOSITORY, "a")
+    body = json.dumps({"tags": ["b", name, "a"]}).encode()
+    registry.faults.add(status(200, body, content_type="application/json"), path="/tags/list")
+    found = tags_of(registry.reference(REPOSITORY))
+    assert [(item.tag, item.is_tag) for item in found] == [("b", True), (name, False), ("a", True)]
+    assert [item.descriptor and str(item.descriptor.digest) for item in found] == [None, None, digest]
+    asked = {recorded.path for recorded in registry.requests}
+    assert asked == {f"/v2/{REPOSITORY}/{rest}" for rest in ("tags/list", "manifests/a", "manifests/b")}
+
+
+@pytest.mark.parametrize(
+    ("action", "rule"),
+    [(wrong_bytes(b"{}"), "image-integrity"), (huge(mebibytes=5), "document-invalid")],
+)
+def test_a_tag_that_holds_what_it_should_not_leaves_the_others_listed(
+    registry: FakeRegistry, action: Action, rule: str
+) -> None:
+    registry.put_image(REPOSITORY, "a")
+    digest = registry.put_image(REPOSITORY, "b", seed="b")
+    registry.faults.add(action, method="GET", path="/manifests/a", times=FOREVER)
+    registry.faults.add(header("Docker-Content-Digest", None), method="HEAD", times=FOREVER)
+    first, second = tags_of(registry.reference(REPOSITORY))
+    assert (first.tag, first.descriptor, first.is_tag) == ("a", None, True)
+    assert first.finding is not None
+    assert (first.finding.rule, first.finding.where) == (rule, registry.reference(REPOSITORY, "a"))
+    assert (second.finding, str(second.descriptor and second.descriptor.digest)) == (None, digest)
+
+
+def test_in_a_layout_any_name_is_one(tmp_path: Path) -> None:
+    image = images.image()
+    images.write_layout(tmp_path, {"docker.io/library/web:1.4": image})
+    assert shown(tags_of(f"oci:{tmp_path}")) == [("docker.io/library/web:1.4", image.digest)]
 
 
 def test_a_layout_has_tags_too(tmp_path: Path) -> None:
