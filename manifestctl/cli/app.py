@@ -13,7 +13,7 @@ from typer.exceptions import TyperException
 from manifestctl import __version__
 from manifestctl.cli.options import Output  # noqa: TC001 - Typer evaluates the annotations
 from manifestctl.errors import InputError
-from manifestctl.text import escape
+from manifestctl.text import escape, outside
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -111,7 +111,7 @@ def _end(error: TyperException, arguments: Sequence[str]) -> None:
     message = message[:1].lower() + message[1:].rstrip(".") + _origin(error, context)
     named = context.command_path if context is not None else " ".join((NAME, *_only(_named(arguments))))
     usage = f"Usage: {' '.join(context.get_usage().split()).removeprefix('Usage: ')}; " if context is not None else ""
-    refused = InputError(escape(message), hint=escape(f"{suggestion}{usage}see '{named} -h'."))
+    refused = InputError(outside(message), hint=escape(f"{suggestion}{usage}see '{named} -h'."))
     command = "-".join(named.split()[1:])
     from manifestctl.cli.unparsed import end_unparsed, tells
 

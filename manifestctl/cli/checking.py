@@ -55,16 +55,25 @@ Images = Annotated[
     ),
 ]
 Require = Annotated[
-    list[str] | None, typer.Option("--require", metavar="PLATFORMS", help="These platforms must be there.")
+    list[str] | None,
+    typer.Option(
+        "--require", metavar="PLATFORMS", help="These platforms must be there; repeat, or separate by commas."
+    ),
 ]
 Exact = Annotated[bool, typer.Option("--exact", help="No other platforms than those required may be there.")]
 SetPlatform = Annotated[
     list[str] | None,
-    typer.Option("--set-platform", metavar="IMAGE=PLATFORM", help="Declare what an image's config does not say."),
+    typer.Option(
+        "--set-platform", metavar="IMAGE=PLATFORM", help="Declare what an image's config does not say; can be repeated."
+    ),
 ]
 PlatformOption = Annotated[
     list[str] | None,
-    typer.Option("--platform", metavar="PLATFORMS", help="Of lists given as images, take these platforms only."),
+    typer.Option(
+        "--platform",
+        metavar="PLATFORMS",
+        help="Of lists given as images, take only these; repeat, or separate by commas.",
+    ),
 ]
 Depth = Annotated[
     CheckDepth, typer.Option("--check", help="How deep: manifests and configs, or every layer (blobs) too.")
@@ -73,16 +82,20 @@ FormatOption = Annotated[
     ListFormat, typer.Option("--format", help="auto: a Docker list if every image is Docker's, else an OCI index.")
 ]
 AttestationsOption = Annotated[
-    AttestationPolicy, typer.Option("--attestations", help="What becomes of buildx provenance and SBOM entries.")
+    AttestationPolicy, typer.Option("--attestations", help="Keep, drop or require buildx provenance and SBOM entries.")
 ]
 Same = Annotated[
     list[str] | None,
-    typer.Option("--same", metavar="LABEL", help="This label must be equal in all images."),
+    typer.Option("--same", metavar="LABEL", help="This label must be equal in all images; can be repeated."),
 ]
-Annotations = Annotated[list[str] | None, typer.Option("--annotation", metavar="KEY=VALUE", help="Annotate the index.")]
+Annotations = Annotated[
+    list[str] | None, typer.Option("--annotation", metavar="KEY=VALUE", help="Annotate the index; can be repeated.")
+]
 EntryAnnotations = Annotated[
     list[str] | None,
-    typer.Option("--entry-annotation", metavar="PLATFORM=KEY=VALUE", help="Annotate the entry of a platform."),
+    typer.Option(
+        "--entry-annotation", metavar="PLATFORM=KEY=VALUE", help="Annotate the entry of a platform; can be repeated."
+    ),
 ]
 
 

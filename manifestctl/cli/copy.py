@@ -11,6 +11,7 @@ from manifestctl.cli.checking import AttestationPolicy
 from manifestctl.cli.options import Common, with_common
 from manifestctl.cli.publication import Ending, Telling, tag_members, tag_notes
 from manifestctl.cli.session import Session, run
+from manifestctl.model.published import Published
 from manifestctl.text import escape, plural
 from manifestctl.values import dataclass
 
@@ -48,10 +49,12 @@ def copy(  # noqa: PLR0917 - one parameter for an option
         str, typer.Argument(metavar="DST", show_default=False, help="Where to; without a tag it takes SRC's.")
     ],
     platform: Annotated[
-        list[str] | None, typer.Option("--platform", metavar="PLATFORMS", help="Of a list, these platforms only.")
+        list[str] | None,
+        typer.Option("--platform", metavar="PLATFORMS", help="Of a list, only these; repeat, or separate by commas."),
     ] = None,
     attestations: Annotated[
-        AttestationPolicy, typer.Option("--attestations", help="What becomes of buildx provenance and SBOM entries.")
+        AttestationPolicy,
+        typer.Option("--attestations", help="Keep, drop or require buildx provenance and SBOM entries."),
     ] = AttestationPolicy.keep,
     referrers: Annotated[
         bool, typer.Option("--referrers", help="Bring signatures and SBOMs that refer to it too.")
@@ -123,7 +126,8 @@ def _request(session: Session, options: _Options) -> CopyRequest:
 
 
 def _members(copied: Copied | None) -> dict[str, Any]:
-    content = copied.content if copied is not None and (not copied.exit_code or copied.published != "false") else None
+    told = copied is not None and (copied.published is not Published.NO or not copied.exit_code)
+    content = copied.content if copied is not None and told else None
     hows = list(copied.moved.blobs.values()) if copied is not None else []
     return {
         "source": str(copied.request.source) if copied is not None else None,
@@ -148,7 +152,7 @@ def _notes(copied: Copied) -> list[str]:
     hows = list(copied.moved.blobs.values())
     told = ", ".join(f"{hows.count(how)} {how}" for how in dict.fromkeys(hows))
     lines = [f"{plural(len(hows), 'blob')}: {told}"] if hows else []
-    if copied.referrers:
+    if copied.request.referrers:
         lines.append(plural(copied.referrers, "referrer"))
     if copied.untagged is not None:
         state = "is there now" if copied.status == "created" else "was there already"

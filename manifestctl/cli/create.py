@@ -10,6 +10,7 @@ from manifestctl.cli import checking, publishing
 from manifestctl.cli.options import Common, with_common
 from manifestctl.cli.publication import Ending, Telling, tag_members, tag_notes
 from manifestctl.cli.session import Session, run
+from manifestctl.model.published import Published
 from manifestctl.text import plural
 from manifestctl.values import dataclass
 
@@ -23,7 +24,9 @@ if TYPE_CHECKING:
 _Copy = Annotated[bool, typer.Option("--copy", help="Bring images that live elsewhere into TARGET's repository.")]
 _TagChildren = Annotated[
     str | None,
-    typer.Option("--tag-children", metavar="TEMPLATE", help="Tag each image too: {tag}, {os}, {arch}, {variant}."),
+    typer.Option(
+        "--tag-children", metavar="TEMPLATE", help="Tag each image too; {tag}, {os}, {arch}, {variant}, {platform}."
+    ),
 ]
 _DryRun = Annotated[bool, typer.Option("--dry-run", help="Everything but writes; prints the list as it would be.")]
 
@@ -135,7 +138,7 @@ def _request(session: Session, target: Location, options: checking.ImageOptions,
 def _members(created: Created | None) -> dict[str, Any]:
     composed = created.composed if created is not None else None
     # The digest of a list that nobody can pull would be taken for one that can.
-    known = created is not None and (not created.exit_code or created.published != "false")
+    known = created is not None and (not created.exit_code or created.published is not Published.NO)
     content = composed.content if composed is not None and known else None
     gathered = created.checked.gathered if created is not None else None
     return {
@@ -166,8 +169,11 @@ def _notes(created: Created) -> list[str]:
         return []
     members = created.checked.members
     platforms = ", ".join(member.platform.shown for member in members)
-    digest, store = created.composed.content.digest, created.request.check.target.store
-    told = tag_notes(store, created.tags, digest, dry_run=created.request.dry_run)
+    store = created.request.check.target.store
+    holding = [([state], created.wanted[state.tag].digest) for state in created.children]
+    holding.append((created.tags, created.composed.content.digest))
+    dry_run = created.request.dry_run
+    told = [line for states, digest in holding for line in tag_notes(store, states, digest, dry_run=dry_run)]
     return [f"{plural(len(members), 'image')}: {platforms}", *told]
 
 
@@ -180,5 +186,6 @@ TELLING: Telling[Created] = Telling(
         created.composed.content.digest if created.composed is not None and not created.request.dry_run else None
     ),
     lambda created: created.findings,
+    lambda created: created.children,
 )
 """How it ended, in words and documents."""

@@ -5,13 +5,12 @@ from __future__ import annotations
 import json
 import re
 import sys
-from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from manifestctl.cli.log import wants_colour
-from manifestctl.cli.options import Common, Output, with_common
+from manifestctl.cli.options import Common, Output, with_defaults
 from manifestctl.cli.session import Session, run
 from manifestctl.text import escape, outside, plural
 
@@ -19,8 +18,6 @@ if TYPE_CHECKING:
     from manifestctl.verbs.doctor import Diagnosis, DoctorRequest
     from manifestctl.verbs.doctor_checks import Check
 
-# A doctor answers soon.
-_RETRIES, _TIMEOUT = 2, "10s"
 _MARKS = {"ok": "✔", "failed": "✘", "warning": "!", "skipped": "–"}  # noqa: RUF001 - it is a dash
 _PLAIN_MARKS = {"ok": "+", "failed": "x", "warning": "!", "skipped": "-"}
 _COLOURS = {"ok": "32", "failed": "31", "warning": "33", "skipped": "2"}
@@ -28,7 +25,8 @@ _HOST_ALONE = re.compile(r"(?:[^/:@]*\.[^/:@]*|localhost|\[[0-9A-Fa-f:.]+\])(?::
 _STEP = "→ "
 
 
-@with_common
+# A doctor answers soon.
+@with_defaults(retries=2, timeout="10s")
 def doctor(
     ctx: typer.Context,
     target: Annotated[
@@ -41,19 +39,8 @@ def doctor(
     common: Common,
 ) -> None:
     """Find what would stop a push, without writing: network, clock, credentials, permissions, repository."""
-    run("doctor", impatient(ctx, common), lambda session: _doctor(session, target))
-
-
-def impatient(ctx: typer.Context, common: Common) -> Common:
-    """Return the options with fewer tries and a shorter wait, where the user said nothing about them."""
-    if _unsaid(ctx, "retries"):
-        common = replace(common, retries=_RETRIES)
-    return replace(common, timeout=_TIMEOUT) if _unsaid(ctx, "timeout") else common
-
-
-def _unsaid(ctx: typer.Context, name: str) -> bool:
-    source = ctx.get_parameter_source(name)
-    return source is None or source.name == "DEFAULT"
+    del ctx
+    run("doctor", common, lambda session: _doctor(session, target))
 
 
 def _doctor(session: Session, text: str | None) -> None:
@@ -91,6 +78,7 @@ def _document(session: Session, diagnosis: Diagnosis) -> dict[str, Any]:
         diagnosis.exit_code,
         target=str(diagnosis.request),
         checks=[_member(check) for check in diagnosis.checks],
+        untried=list(diagnosis.untried),
         error=None,
     )
 
@@ -140,7 +128,15 @@ def _verdict(diagnosis: Diagnosis) -> str:
     failed = sum(check.state == "failed" for check in diagnosis.checks)
     warnings = sum(check.state == "warning" for check in diagnosis.checks)
     found = f"{plural(failed, 'failure')}, {plural(warnings, 'warning')}"
-    alone = diagnosis.request.target is None
-    well = "nothing stands in the way so far; name a repository to try it" if alone else "nothing would stop a push"
-    verdict = "a push would be stopped" if failed else well
+    verdict = "a push would be stopped" if failed else _well(diagnosis)
     return f"{escape(str(diagnosis.request), 300)}: {found}; {verdict}"
+
+
+def _well(diagnosis: Diagnosis) -> str:
+    """Return the verdict where nothing failed. It promises no more than was tried."""
+    if diagnosis.request.target is None:
+        return "nothing stands in the way so far; name a repository to try it"
+    rest = f"; not tried: {', '.join(diagnosis.untried)}" if diagnosis.untried else ""
+    if any(check.name == "tag" and check.state == "warning" for check in diagnosis.checks):
+        return f"nothing but what the tag holds already can be pushed there{rest}"
+    return f"nothing that can be tried without writing stands in the way{rest}"

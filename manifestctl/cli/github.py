@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import json
+import os
 import secrets
 from typing import TYPE_CHECKING, Any
 
-from manifestctl.cli.log import gathered
+from manifestctl.cli.log import gathered, next_step
+from manifestctl.cli.session import json_bytes
 from manifestctl.files import reason
 from manifestctl.text import escape, markdown, size
 
@@ -25,7 +26,8 @@ def write_outputs(environ: Mapping[str, str], document: Mapping[str, Any]) -> li
     """Append the outputs ``reference``, ``digest``, ``status``, ``published`` and ``json``; returns what failed."""
     values = {name: document.get(name) for name in _OUTPUTS}
     texts = {name: _plain(value) for name, value in values.items()}
-    texts["json"] = json.dumps(document, ensure_ascii=True)
+    # The next step may print it.
+    texts["json"] = json_bytes(document, indent=None).decode("ascii").rstrip("\n")
     # With a delimiter that nobody can guess, no value can end early and go on as another output.
     delimiter = f"manifestctl-{secrets.token_hex(16)}"
     lines = [f"{name}<<{delimiter}\n{text}\n{delimiter}\n" for name, text in texts.items()]
@@ -47,7 +49,7 @@ def write_summary(environ: Mapping[str, str], document: Mapping[str, Any]) -> li
             for image in images
         ]
         lines.append("")
-    tags = document.get("tags") or []
+    tags = [*(document.get("tags") or ()), *(document.get("children") or ())]
     if tags:
         lines += ["| Tag | Before | Now |", "| --- | --- | --- |"]
         lines += [
@@ -65,17 +67,23 @@ def write_summary(environ: Mapping[str, str], document: Mapping[str, Any]) -> li
 
 
 def error_commands(findings: Iterable[Finding], error: ManifestctlError | None, *, warnings: bool = True) -> list[str]:
-    """Return ``::error::`` and, if wanted, ``::warning::`` commands for the log."""
+    """Return ``::error::`` and, if wanted, ``::warning::`` commands for the log, each with its next step."""
     shown = [finding for finding in findings if warnings or finding.is_error]
-    lines = [f"::{severity}::{_command_data(message)}" for severity, message, _ in gathered(shown)]
+    # Each stands alone on GitHub's page, so that none leaves its next step to another.
+    hints = dict.fromkeys(finding.hint for finding in shown)
+    lines = [
+        f"::{severity}::{_command_data(message, hint)}"
+        for hint in hints
+        for severity, message, _ in gathered(finding for finding in shown if finding.hint == hint)
+    ]
     if error is not None:
         # Findings may be many, the error is what ended the run.
-        lines = [f"::error::{_command_data(error.message)}", *lines]
+        lines = [f"::error::{_command_data(error.message, next_step(error))}", *lines]
     return lines[:_MOST_FINDINGS]
 
 
-def _command_data(text: str) -> str:
-    return escape(text, _LONGEST).replace("%", "%25")
+def _command_data(text: str, hint: str) -> str:
+    return escape(f"{text}. {hint}" if hint else text, _LONGEST).replace("%", "%25")
 
 
 def _plain(value: object) -> str:
@@ -89,8 +97,16 @@ def _append(environ: Mapping[str, str], variable: str, text: str) -> list[str]:
     if not path:
         return []
     try:
-        with open(path, "a", encoding="utf-8", errors="backslashreplace") as file:  # noqa: PTH123 - as GitHub names it
+        with open(path, "a", encoding="utf-8", errors="backslashreplace", opener=_open) as file:
             file.write(text)
     except OSError as error:
         return [f"{variable} could not be written: {reason(error)}"]
     return []
+
+
+def _open(path: str, flags: int) -> int:
+    # What nobody reads is an error then; without O_NONBLOCK opening it would wait, when all else is done.
+    descriptor = os.open(path, flags | getattr(os, "O_NONBLOCK", 0), 0o666)
+    if os.name == "posix":
+        os.set_blocking(descriptor, True)
+    return descriptor

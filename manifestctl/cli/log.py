@@ -10,7 +10,7 @@ from typing import IO, TYPE_CHECKING, Protocol
 
 from manifestctl.errors import NotFoundError
 from manifestctl.events import Exchanged, Noted, Retried, Warned
-from manifestctl.text import outside
+from manifestctl.text import outside, redact
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -177,10 +177,10 @@ class Log:
             self._write("hint", hint)
 
     def command(self, line: str) -> None:
-        """Write a line as it is: a command to a CI runner, which has no place in a log of JSON."""
+        """Write a line that is a command to a CI runner, which has no place in a log of JSON."""
         if not self._as_json:
             with self._lock:
-                self._put(line)
+                self._put(redact(line))
 
     def _write(self, level: str, message: str, **more: object) -> None:
         # Everything that comes from outside was redacted where it came in; this is the second lock on the door.
@@ -200,11 +200,14 @@ class Log:
             self._stream.flush()
         except (OSError, ValueError):
             # Nobody reads any more; the work goes on.
-            self._stream = open_nowhere()
+            self._stream = _Nowhere()
 
 
-def open_nowhere() -> IO[str]:
-    """Return a stream that forgets what it is given."""
-    import io
+class _Nowhere:
+    """A sink that forgets what it is given."""
 
-    return io.StringIO()
+    def write(self, text: str, /) -> None:
+        pass
+
+    def flush(self) -> None:
+        pass

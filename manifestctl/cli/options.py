@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from manifestctl.cli.choices import rules
 from manifestctl.errors import InputError
 from manifestctl.values import dataclass
 
@@ -64,23 +65,41 @@ class Common:
         LogFormat.text
     )
     allow: Annotated[
-        list[str] | None, _option("--allow", metavar="RULE", help="Let an error of this rule pass.", panel=_COMMON)
+        list[str] | None,
+        _option(
+            "--allow",
+            metavar="RULE",
+            help="Treat errors of this rule as warnings; can be repeated.",
+            panel=_COMMON,
+            autocompletion=rules,
+        ),
     ] = None
     deny: Annotated[
-        list[str] | None, _option("--deny", metavar="RULE", help="Let a warning of this rule stop.", panel=_COMMON)
+        list[str] | None,
+        _option(
+            "--deny",
+            metavar="RULE",
+            help="Treat warnings of this rule as errors; can be repeated.",
+            panel=_COMMON,
+            autocompletion=rules,
+        ),
     ] = None
     plain_http: Annotated[
-        list[str] | None, _option("--plain-http", metavar="HOST", help="Speak HTTP without TLS to this host.")
+        list[str] | None,
+        _option("--plain-http", metavar="HOST", help="Speak HTTP without TLS to this host; can be repeated."),
     ] = None
-    tls: Annotated[list[str] | None, _option("--tls", metavar="HOST", help="Speak TLS to this local host.")] = None
+    tls: Annotated[
+        list[str] | None, _option("--tls", metavar="HOST", help="Speak TLS to this local host; can be repeated.")
+    ] = None
     tls_skip_verify: Annotated[
-        list[str] | None, _option("--tls-skip-verify", metavar="HOST", help="Do not verify this host's certificate.")
+        list[str] | None,
+        _option("--tls-skip-verify", metavar="HOST", help="Do not verify this host's certificate; can be repeated."),
     ] = None
     ca_file: Annotated[
         Path | None, _option("--ca-file", metavar="FILE", help="Trust the authorities in this PEM file too.")
     ] = None
     client_cert: Annotated[
-        Path | None, _option("--client-cert", metavar="FILE", help="Show this certificate to registries.")
+        Path | None, _option("--client-cert", metavar="FILE", help="Present this client certificate.")
     ] = None
     client_key: Annotated[Path | None, _option("--client-key", metavar="FILE", help="The key of --client-cert.")] = None
     authfile: Annotated[
@@ -88,14 +107,15 @@ class Common:
     ] = None
     aws: Annotated[
         bool | None,
-        _option("--aws/--no-aws", help="On ECR: AWS credentials instead of stored ones, or none.", show_default=False),
+        _option("--aws/--no-aws", help="On ECR: use only AWS credentials, or never use them.", show_default=False),
     ] = None
     profile: Annotated[
-        str, _option("--profile", metavar="NAME", help="The AWS profile to use.", show_default=False)
+        str,
+        _option(
+            "--profile", metavar="NAME", help="On ECR: this AWS profile; given here, as --aws.", show_default=False
+        ),
     ] = ""
-    no_token_cache: Annotated[bool, _option("--no-token-cache", help="Neither use nor keep tokens of other runs.")] = (
-        False
-    )
+    no_token_cache: Annotated[bool, _option("--no-token-cache", help="Do not read or write the token cache.")] = False
     concurrency: Annotated[
         int, _option("--concurrency", metavar="N", help="Requests under way at once.", min=1, max=256)
     ] = 16
@@ -113,12 +133,24 @@ class Common:
 
 def with_common(command: Callable[..., None]) -> Callable[..., None]:
     """Give a command, whose first parameter is the Typer context and second ``common``, all common options."""
+    return with_defaults()(command)
+
+
+def with_defaults(**defaults: Any) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Return what does as `with_common`, for a command in which some of the options have other defaults."""
+    return functools.partial(_with_options, defaults=defaults)
+
+
+def _with_options(command: Callable[..., None], *, defaults: Mapping[str, Any]) -> Callable[..., None]:
     own = inspect.signature(command, eval_str=True)
     kept = [parameter for name, parameter in own.parameters.items() if name != "common"]
     types = inspect.get_annotations(Common, eval_str=True)
     added = [
         inspect.Parameter(
-            field.name, inspect.Parameter.KEYWORD_ONLY, default=field.default, annotation=types[field.name]
+            field.name,
+            inspect.Parameter.KEYWORD_ONLY,
+            default=defaults.get(field.name, field.default),
+            annotation=types[field.name],
         )
         for field in fields(Common)
     ]
@@ -126,22 +158,33 @@ def with_common(command: Callable[..., None]) -> Callable[..., None]:
     @functools.wraps(command)
     def wrapped(ctx: typer.Context, *args: Any, **values: Any) -> None:
         common = {field.name: values.pop(field.name) for field in fields(Common)}
-        command(ctx, *args, common=Common(**(common | _given_early(ctx))), **values)
+        command(ctx, *args, common=Common(**(common | _given_early(ctx) | _of_profile(ctx, common))), **values)
 
     wrapped.__signature__ = own.replace(parameters=[*kept, *added])  # type: ignore[attr-defined]
     wrapped.__annotations__ = {parameter.name: parameter.annotation for parameter in (*kept, *added)}
     return wrapped
 
 
+def _of_profile(ctx: typer.Context, common: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a profile on the command line means: AWS is asked with it. One in a variable changes no order."""
+    if not common["profile"] or not _is_typed(ctx, "profile"):
+        return {}
+    if common["aws"] is False and _is_typed(ctx, "aws"):
+        raise typer.BadParameter(
+            "--no-aws leaves it nothing to be used for; leave out one of the two", ctx=ctx, param_hint="--profile"
+        )
+    return {"aws": True}
+
+
+def _is_typed(ctx: typer.Context, name: str) -> bool:
+    source = ctx.get_parameter_source(name)
+    return source is not None and source.name == "COMMANDLINE"
+
+
 def _given_early(ctx: typer.Context) -> dict[str, Any]:
     """Return the options that were given before the command, and not again after it; they outrank variables."""
     early: dict[str, Any] = ctx.obj or {}
-    given = {}
-    for name, value in early.items():
-        source = ctx.get_parameter_source(name)
-        if value and (source is None or source.name != "COMMANDLINE"):
-            given[name] = value
-    return given
+    return {name: value for name, value in early.items() if value and not _is_typed(ctx, name)}
 
 
 def aws_settings(common: Common, *, create_repositories: bool = False) -> AwsSettings:

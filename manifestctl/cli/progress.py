@@ -9,6 +9,7 @@ from typing import IO, TYPE_CHECKING, Self
 
 from manifestctl.events import BlobMoved, BlobStarted, BytesMoved
 from manifestctl.text import size
+from manifestctl.values import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -25,6 +26,21 @@ HEARTBEAT = 30.0
 """Seconds after which a log that says nothing says that work goes on."""
 
 
+@dataclass(slots=True)
+class _Moving:
+    """How far something is: ``done`` bytes of ``total``, if anybody knows that."""
+
+    doing: str
+    total: int | None
+    done: int = 0
+
+    def count(self, more: int) -> None:
+        """Count what has gone by; what is sent again is counted again, but nothing has more bytes than it has."""
+        self.done += more
+        if self.total is not None:
+            self.done = min(self.done, self.total)
+
+
 class Lines:
     """Progress for logs: a line for each blob that has arrived, and a heartbeat while large ones are under way."""
 
@@ -33,7 +49,7 @@ class Lines:
         self._log = log
         self._interval = interval
         self._lock = threading.Lock()
-        self._moving: dict[str, tuple[int, int]] = {}
+        self._moving: dict[str, _Moving] = {}
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._beat, daemon=True)
 
@@ -41,11 +57,11 @@ class Lines:
         """Take note of an event about a blob."""
         if isinstance(event, BlobStarted):
             with self._lock:
-                self._moving[event.name] = (0, event.size)
+                self._moving[event.name] = _Moving(event.doing, event.size)
         elif isinstance(event, BytesMoved):
             with self._lock:
-                done, total = self._moving.get(event.name, (0, 0))
-                self._moving[event.name] = (done + event.count, total)
+                if event.name in self._moving:
+                    self._moving[event.name].count(event.count)
         elif isinstance(event, BlobMoved):
             with self._lock:
                 self._moving.pop(event.name, None)
@@ -63,14 +79,16 @@ class Lines:
         self._ended.set()
 
     def say_how_far(self) -> None:
-        """Say in one line how far the blobs are that are under way, if there are any."""
+        """Say how far the blobs are that are under way, if there are any: a line for each thing that is done."""
         with self._lock:
-            moving = dict(self._moving)
-        if moving:
-            # What is sent again is counted again.
-            done = sum(min(done, total) for done, total in moving.values())
-            total = sum(total for _, total in moving.values())
-            self._log.note(f"still sending: {size(done)} of {size(total)} in {', '.join(moving)}")
+            lines: dict[str, list[tuple[str, int, int | None]]] = {}
+            for name, moving in self._moving.items():
+                lines.setdefault(moving.doing, []).append((name, moving.done, moving.total))
+        for doing, found in lines.items():
+            totals = [total for _, _, total in found if total is not None]
+            of = f" of {size(sum(totals))}" if len(totals) == len(found) else ""
+            names = ", ".join(name for name, _, _ in found)
+            self._log.note(f"still {doing}: {size(sum(done for _, done, _ in found))}{of} in {names}")
 
     def _beat(self) -> None:
         while not self._ended.wait(self._interval):
@@ -107,10 +125,9 @@ class Bars:
             redirect_stdout=False,
             redirect_stderr=False,
         )
-        self._whole: TaskID = self._progress.add_task("all", total=0, how="")
+        self._whole: TaskID = self._progress.add_task("all", total=None, how="")
         self._tasks: dict[str, TaskID] = {}
-        self._sizes: dict[str, int] = {}
-        self._done: dict[str, int] = {}
+        self._moving: dict[str, _Moving] = {}
         self._lock = threading.Lock()
         self._above = log.through(_Above(console))
 
@@ -118,15 +135,12 @@ class Bars:
         """Move the bars."""
         with self._lock:
             if isinstance(event, BlobStarted):
-                self._started(event.name, event.size)
+                self._started(event)
             elif isinstance(event, BytesMoved):
-                self._moved(event.name, self._done.get(event.name, 0) + event.count)
+                self._moved(event.name, event.count)
             elif isinstance(event, BlobMoved):
-                self._started(event.name, event.size)
-                self._moved(event.name, event.size)
-                # Of more blobs than the terminal has rows, those that are there make room for the others.
-                fits = len(self._tasks) < self._progress.console.size.height - 1
-                self._progress.update(self._tasks[event.name], how=event.how, visible=fits)
+                self._started(BlobStarted(event.name, event.size))
+                self._ended(event)
 
     def __enter__(self) -> Self:
         """Begin to draw."""
@@ -141,21 +155,37 @@ class Bars:
         self._above.__exit__(kind, error, trace)
         self._progress.stop()
 
-    def _started(self, name: str, total: int) -> None:
-        if name in self._tasks:
+    def _started(self, event: BlobStarted) -> None:
+        if event.name in self._tasks:
             return
-        self._tasks[name] = self._progress.add_task(name, total=total, how="")
-        self._sizes[name] = total
-        self._done[name] = 0
-        self._progress.update(self._whole, total=sum(self._sizes.values()))
+        how = event.doing if event.doing != "sending" else ""
+        self._tasks[event.name] = self._progress.add_task(event.name, total=event.size, how=how)
+        self._moving[event.name] = _Moving(event.doing, event.size)
+        self._draw(event.name)
 
-    def _moved(self, name: str, done: int) -> None:
-        if name not in self._tasks:
-            return
-        # A blob that is sent again is counted again; a bar never shows more than there is.
-        self._done[name] = min(done, self._sizes[name])
-        self._progress.update(self._tasks[name], completed=self._done[name])
-        self._progress.update(self._whole, completed=sum(self._done.values()))
+    def _moved(self, name: str, count: int) -> None:
+        if name in self._tasks:
+            self._moving[name].count(count)
+            self._draw(name)
+
+    def _ended(self, event: BlobMoved) -> None:
+        moving = self._moving[event.name]
+        # How many bytes go by may have been a guess, or not known at all until now.
+        if moving.total is None:
+            moving.total = event.size
+        moving.done = moving.total
+        self._draw(event.name)
+        # Of more blobs than the terminal has rows, those that are there make room for the others.
+        fits = len(self._tasks) < self._progress.console.size.height - 1
+        self._progress.update(self._tasks[event.name], how=event.how, visible=fits)
+
+    def _draw(self, name: str) -> None:
+        moving = self._moving.values()
+        totals = [one.total for one in moving if one.total is not None]
+        # None is passed over, so that a total that was known stays.
+        known = sum(totals) if len(totals) == len(moving) else None
+        self._progress.update(self._tasks[name], completed=self._moving[name].done, total=self._moving[name].total)
+        self._progress.update(self._whole, completed=sum(one.done for one in moving), total=known)
 
 
 class _Above:

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any, Generic, NoReturn, Protocol, TypeVar
 from manifestctl.cli.options import Output
 from manifestctl.cli.session import Session, emit_bytes, error_member
 from manifestctl.errors import InputError, InterruptedRun, ManifestctlError, PartialError
+from manifestctl.model.location import presentable
+from manifestctl.model.published import Published
 from manifestctl.text import escape, plural
 from manifestctl.values import dataclass
 
@@ -18,9 +20,6 @@ if TYPE_CHECKING:
     from manifestctl.model.digest import Digest
     from manifestctl.model.finding import Finding
     from manifestctl.verbs.publish import TagState
-
-PUBLISHED: dict[str, bool | str] = {"true": True, "false": False, "unknown": "unknown"}
-"""How documents say whether something was published."""
 
 
 class Outcome(Protocol):
@@ -34,8 +33,8 @@ class Outcome(Protocol):
         """The exit status."""
 
     @property
-    def published(self) -> str:
-        """Whether the main thing is there now: ``true``, ``false``, ``unknown``."""
+    def published(self) -> Published:
+        """Whether the main thing is there now."""
 
 
 O = TypeVar("O", bound=Outcome)  # noqa: E741 - the outcome of one command
@@ -47,7 +46,7 @@ class Telling(Generic[O]):
 
     ``members`` are its own members of the JSON document, ``result`` what goes to stdout on success as text, ``notes``
     what was done, in lines for people, ``digest`` what the digest file holds; ``thing`` is what it publishes, in one
-    word.
+    word. ``beside`` are the tags that it writes before those of the thing itself, for what is in it.
     """
 
     thing: str
@@ -56,6 +55,7 @@ class Telling(Generic[O]):
     notes: Callable[[O], list[str]]
     digest: Callable[[O], Digest | None]
     findings: Callable[[O], Sequence[Finding]] = lambda _: ()
+    beside: Callable[[O], Sequence[TagState]] = lambda _: ()
 
 
 @dataclass(slots=True)
@@ -79,9 +79,9 @@ class Ending(Generic[O]):
         return self.error.exit_code if self.error is not None else 0
 
     @property
-    def published(self) -> str:
+    def published(self) -> Published:
         """Whether the main thing is there now."""
-        return self.outcome.published if self.outcome is not None else "false"
+        return self.outcome.published if self.outcome is not None else Published.NO
 
     @property
     def findings(self) -> Sequence[Finding]:
@@ -94,9 +94,9 @@ class Ending(Generic[O]):
             self.document = self.session.document(
                 self.findings,
                 self.exit_code,
-                target=self.target,
+                target=presentable(self.target),
                 **self.telling.members(self.outcome),
-                published=PUBLISHED[self.published],
+                published=self.published.value,
                 error=error_member(self.error),
             )
         return self.document
@@ -192,27 +192,35 @@ class Ending(Generic[O]):
             self._show_failure()
 
     def _show_failure(self) -> None:
+        from manifestctl.verbs.outcome import moves
+
         if self.error is not None and not isinstance(self.error, InterruptedRun):
             self.session.log.failure(self.error)
-        target = escape(self.target, 300)
+        target = escape(presentable(self.target), 300)
         errors = sum(finding.is_error for finding in self.findings)
         counted = f"{plural(errors, 'error')}; " if errors else ""
-        published = "true" if isinstance(self.error, PartialError) else self.published
+        published = Published.YES if isinstance(self.error, PartialError) else self.published
+        beside = moves(self.telling.beside(self.outcome)) if self.outcome is not None else ""
+        unknown = f"it is not known whether {target} was published; look at it, running this again is safe"
+        nothing = f"the {self.telling.thing} was not published" if beside else "nothing was published"
         said = {
-            "false": f"nothing was published: {target} is as it was" if target else "nothing was published",
-            "unknown": f"it is not known whether {target} was published; look at it, running this again is safe",
-            "true": f"{target} was published, but not everything that was asked for was done",
+            Published.NO: f"{nothing}: {target} is as it was" if target else nothing,
+            Published.UNKNOWN: unknown,
+            Published.YES: f"{target} was published, but not everything that was asked for was done",
         }[published]
-        if self._is_untouched():
-            said = f"nothing was published: {target} is as it was, and holds this very {self.telling.thing} already"
+        untouched = self._is_untouched()
+        if untouched:
+            said = f"{nothing}: {target} is as it was, and holds this very {self.telling.thing} already"
+        if beside and (untouched or published is not Published.YES):
+            said += f"; but tags of its images moved: {beside}"
         message = f"{counted}{said}"
         self.session.log.error(message)
 
     def _is_untouched(self) -> bool:
         """Tell whether the target's own tag holds what was to be published, but not by this run."""
-        if self.outcome is None or self.published != "true" or isinstance(self.error, PartialError):
+        if self.outcome is None or not self.published or isinstance(self.error, PartialError):
             return False
-        return bool(self.outcome.tags) and all(state.moved == "false" for state in self.outcome.tags)
+        return bool(self.outcome.tags) and all(state.moved is Published.NO for state in self.outcome.tags)
 
 
 def tag_members(states: Sequence[TagState]) -> list[dict[str, Any]]:
@@ -222,7 +230,7 @@ def tag_members(states: Sequence[TagState]) -> list[dict[str, Any]]:
             "tag": state.tag,
             "old": str(state.old) if state.old else None,
             "new": str(state.now) if state.now else None,
-            "moved": PUBLISHED[state.moved],
+            "moved": state.moved.value,
         }
         for state in states
     ]

@@ -12,10 +12,12 @@ if TYPE_CHECKING:
 
     from manifestctl.verbs.publish import Guard
 
-MoreTags = Annotated[list[str] | None, typer.Option("--tag", metavar="TAG", help="One more tag; latest goes last.")]
+MoreTags = Annotated[
+    list[str] | None, typer.Option("--tag", metavar="TAG", help="One more tag; can be repeated, latest goes last.")
+]
 NoOverwrite = Annotated[bool, typer.Option("--no-overwrite", help="Fail if a tag exists with other content.")]
 Expect = Annotated[
-    str | None, typer.Option("--expect", metavar="DIGEST", help="Fail if the tag does not hold this now.")
+    str | None, typer.Option("--expect", metavar="DIGEST", help="Fail unless the tag currently has this digest.")
 ]
 CreateRepository = Annotated[
     bool, typer.Option("--create-repository", help="Make the ECR repository if it is missing.")

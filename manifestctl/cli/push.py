@@ -15,6 +15,7 @@ from manifestctl.cli.options import Common, with_common
 from manifestctl.cli.publication import Ending, Telling, tag_members, tag_notes
 from manifestctl.cli.session import Session, run
 from manifestctl.errors import InputError
+from manifestctl.model.published import Published
 from manifestctl.text import escape, plural, size
 from manifestctl.values import dataclass
 
@@ -72,22 +73,27 @@ _Source = Annotated[
 ]
 _Target = Annotated[
     str | None,
-    typer.Argument(metavar="[TARGET]", show_default=False, help="registry/repository:tag; absent: SOURCE's own name."),
+    typer.Argument(metavar="[TARGET]", show_default=False, help="registry/repository:tag; default: SOURCE's own name."),
 ]
 _Platform = Annotated[
     list[str] | None,
-    typer.Option("--platform", metavar="PLATFORMS", help="Of a source of several platforms, this one; or: all."),
+    typer.Option(
+        "--platform", metavar="PLATFORMS", help="Which platform to push from a multi-platform source, or all."
+    ),
 ]
 _Format = Annotated[ImageFormat | None, typer.Option("--format", help="Convert to Docker's or OCI's types.")]
 _Compression = Annotated[
-    Compression | None, typer.Option("--compression", help="How layers are packed that are not yet (gzip).")
+    Compression | None,
+    typer.Option("--compression", help="How to compress layers that are not compressed [default: gzip]."),
 ]
 _Level = Annotated[
-    int | None, typer.Option("--compression-level", metavar="N", help="gzip 1 to 9 (1), zstd 1 to 19 (3).")
+    int | None,
+    typer.Option("--compression-level", metavar="N", help="gzip 1 to 9 [default: 1], zstd 1 to 19 [default: 3]."),
 ]
 _ByDigest = Annotated[bool, typer.Option("--by-digest", help="Move no tag; print the digest.")]
 _Annotation = Annotated[
-    list[str] | None, typer.Option("--annotation", metavar="KEY=VALUE", help="Annotate the image's manifest.")
+    list[str] | None,
+    typer.Option("--annotation", metavar="KEY=VALUE", help="Annotate the image's manifest; can be repeated."),
 ]
 
 
@@ -144,7 +150,7 @@ def _begin(session: Session, options: _Options, ending: Ending[Pushed]) -> Pushe
     from manifestctl.verbs.push import push as send
 
     request = _request(session, options)
-    ending.target = str(request.target)
+    ending.target = str(request.target.with_tag(None) if request.by_digest else request.target)
     with session.open_stores(create_repositories=options.create_repository) as stores:
         stores.reach(request.target, 8)
         with showing(session):
@@ -190,22 +196,20 @@ def _locations(
     if options.target is not None:
         target = check_target(parse_location(options.target))
     elif isinstance(source, EngineLocation):
-        target = _own_name(source)
+        source, target = replace(source, by_name=True), _own_name(source)
     else:
         raise InputError(
             f"{escape(str(source), 300)}: there is no target to push it to",
             hint="Write manifestctl push SOURCE registry/repository:tag",
         )
-    if options.by_digest and target.digest is None:
-        return source, target.with_tag(None)
-    if target.tag is None and target.digest is None:
+    if target.tag is None and target.digest is None and not options.by_digest:
         target = target.with_tag("latest")
         session.log.note(f"no tag given: using {target}")
     return source, target
 
 
 def _own_name(source: EngineLocation) -> Writable:
-    """Return where an engine's image goes by its own name; raises `InputError` for an id, which is none."""
+    """Return where an engine's image goes by its own name; raises `InputError` for what can only be an id."""
     from manifestctl.model.reference import Reference
 
     if source.image.startswith("sha256:"):
@@ -233,7 +237,8 @@ def source_location(text: str) -> Location:
 
 
 def _members(pushed: Pushed | None) -> dict[str, Any]:
-    content = pushed.content if pushed is not None and (not pushed.exit_code or pushed.published != "false") else None
+    told = pushed is not None and (pushed.published is not Published.NO or not pushed.exit_code)
+    content = pushed.content if pushed is not None and told else None
     return {
         "reference": str(pushed.request.target.with_digest(content.digest)) if pushed and content else None,
         "digest": str(content.digest) if content else None,
@@ -268,10 +273,15 @@ def _notes(pushed: Pushed) -> list[str]:
     told = ", ".join(f"{len(sizes)} {how} ({size(sum(sizes))})" for how, sizes in ways.items())
     platform = f"{pushed.platform.shown}: " if pushed.platform is not None else ""
     lines = [f"{platform}{plural(len(pushed.layers), 'layer')}: {told}"] if pushed.layers else []
+    if pushed.platforms:
+        listed = ", ".join(one.shown if one is not None else "no platform" for one in pushed.platforms)
+        lines.append(f"a list of {plural(len(pushed.platforms), 'image')}: {listed}")
     if pushed.untagged is not None:
         state = "is there now" if pushed.status == "created" else "was there already"
-        lines.append(f"{escape(store, 300)}@{digest} {state}; it has no tag")
-        lines.append("untagged images are garbage to some registries until a list holds them (docs/output.md)")
+        lines.append(f"{escape(store, 300)}@{digest} {state}; no tag was moved")
+        if pushed.request.target.tag is not None:
+            lines.append(f"{escape(str(pushed.request.target), 300)} is left as it is: --by-digest moves no tag")
+        lines.append("some registries delete untagged images until a list refers to them")
         return lines
     return lines + tag_notes(store, pushed.tags, digest)
 

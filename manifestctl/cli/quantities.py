@@ -55,11 +55,11 @@ def platforms(texts: Iterable[str], option: str) -> tuple[Platform, ...]:
     return tuple(found)
 
 
-def pair(text: str, option: str) -> tuple[str, str]:
+def pair(text: str, option: str, example: str = "org.example.key=value") -> tuple[str, str]:
     """Split ``KEY=VALUE`` at the first ``=``; raises `InputError`."""
     key, equals, value = text.partition("=")
     if not equals or not key:
-        raise InputError(f"{option} '{escape(text, 200)}' is not KEY=VALUE", hint="Write org.example.key=value.")
+        raise InputError(f"{option} '{escape(text, 200)}' is not KEY=VALUE", hint=f"Write {example}.")
     return key, value
 
 

@@ -224,7 +224,7 @@ def _tag_pairs(texts: Sequence[str]) -> dict[str, str]:
     from manifestctl.aws.repository_settings import check_tags
     from manifestctl.cli.quantities import given_by, pair
 
-    pairs = [pair(text, "--tag") for text in texts]
+    pairs = [pair(text, "--tag", "team=web") for text in texts]
     with given_by("--tag"):
         return check_tags(pairs)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any
 
 from manifestctl.text import escape
@@ -118,7 +119,11 @@ def _settings_members(settings: PrivateSettings) -> dict[str, Any]:
 
 
 def _unread_members(unread: Iterable[Unread]) -> list[dict[str, Any]]:
-    return [{"what": item.what, "message": item.error.message, "hint": item.error.hint} for item in unread]
+    return [
+        {"what": item.what, "message": item.error.message, "hint": item.error.hint}
+        | ({"statement": json.loads(item.error.statement)} if item.error.statement else {})
+        for item in unread
+    ]
 
 
 def _catalog_rows(catalog: Catalog) -> Iterator[_Row]:

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from manifestctl.cli.choices import schemas
 from manifestctl.cli.options import Common, Output, with_common
 from manifestctl.cli.session import Session, run
 from manifestctl.errors import InputError
@@ -16,7 +17,10 @@ from manifestctl.text import escape
 def schema(
     ctx: typer.Context,
     kind: Annotated[
-        str | None, typer.Argument(metavar="[KIND]", show_default=False, help="The kind of document; none lists them.")
+        str | None,
+        typer.Argument(
+            metavar="[KIND]", show_default=False, help="The kind of document; none lists them.", autocompletion=schemas
+        ),
     ] = None,
     *,
     common: Common,

@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 from manifestctl.cli.log import Log, next_step, wants_colour
 from manifestctl.cli.options import LogFormat, Output, aws_settings, settings
-from manifestctl.errors import DeniedError, InputError, InterruptedRun, ManifestctlError
+from manifestctl.errors import InputError, InterruptedRun, ManifestctlError, UnreachableError
 from manifestctl.events import Warned
-from manifestctl.files import reason
+from manifestctl.files import EXHAUSTED_HINT, is_exhausted, reason
 from manifestctl.runtime import Cancel, Runtime
+from manifestctl.text import redact
 from manifestctl.values import dataclass
 
 if TYPE_CHECKING:
@@ -120,12 +121,17 @@ class Session:
         return Policy(check_rule_names(self.common.allow or (), known), check_rule_names(self.common.deny or (), known))
 
     def as_error(self, bug: Exception) -> ManifestctlError:
-        """Return the error that documents show for a bug; what is printed for people says more."""
+        """Return the error that documents show for a bug, of which what is printed for people says more.
+
+        What looks like one may be none: an interruption, or a process that can open nothing more, be it a module.
+        """
         try:
             # An interruption in the middle of a lock can come out as something else.
             self.runtime.cancel.check()
         except InterruptedRun as interrupted:
             return interrupted
+        if isinstance(bug, OSError) and is_exhausted(bug):
+            return UnreachableError(f"this process cannot go on: {reason(bug)}", hint=EXHAUSTED_HINT)
         return ManifestctlError(f"this is a bug in manifestctl: {type(bug).__name__}", hint="See the error output.")
 
     def document(self, findings: Iterable[Finding], exit_code: int, **members: Any) -> dict[str, Any]:
@@ -177,10 +183,15 @@ _NO_REQUESTS = {"sent": 0, "retried": 0, "bytes_in": 0, "bytes_out": 0}
 _INSECURE = "whoever answers for {} is believed, and can read the credentials sent to it"
 
 
-def json_bytes(document: Mapping[str, Any]) -> bytes:
-    """Return a JSON result as it is written: UTF-8, indented, with a newline at its end."""
-    # What was no UTF-8 on the command line became lone surrogates; written as escapes they are still JSON.
-    return json.dumps(document, indent=2, ensure_ascii=False).encode("utf-8", "backslashreplace") + b"\n"
+def json_bytes(document: Mapping[str, Any], indent: int | None = 2) -> bytes:
+    """Return a JSON result as it is written: ASCII, indented or on one line, with a newline at its end.
+
+    What came from outside is in it as it is, but spelled so that no terminal and no log heeds it: characters beyond
+    ASCII as escapes, and so one of the two "##" with which some CI runners begin a command anywhere in a line ("::"
+    begins one at the start of a line alone, where JSON has none). Whoever parses it gets the same values.
+    """
+    text = json.dumps(document, indent=indent, ensure_ascii=True)
+    return text.replace("##", r"#\u0023").replace("\x7f", r"\u007f").encode("ascii") + b"\n"
 
 
 def emit_bytes(data: bytes) -> None:
@@ -205,14 +216,19 @@ def run(command: str, common: Common, body: Callable[[Session], None]) -> NoRetu
     except ManifestctlError as error:
         session.fail(error)
     except Exception as bug:
-        session.tell(session.as_error(bug))
-        raise
+        meant = session.as_error(bug)
+        session.tell(meant)
+        if not isinstance(meant, UnreachableError):
+            raise
+        session.fail(meant)
 
 
 def error_member(error: ManifestctlError | None) -> dict[str, Any] | None:
     """Return an error as JSON results carry it; a permission that is missing comes with the statement that gives it."""
     if error is None:
         return None
-    statement = error.statement if isinstance(error, DeniedError) else ""
+    # What ended a run after something was published has its reason behind it.
+    statement = error.statement or getattr(error.__cause__, "statement", "")
     allowing = {"statement": json.loads(statement)} if statement else {}
-    return {"message": error.message, "hint": next_step(error)} | allowing
+    # As in the log, this is the second lock on the door: what came from outside was redacted where it came in.
+    return {"message": redact(error.message), "hint": redact(next_step(error))} | allowing

@@ -10,7 +10,8 @@ from manifestctl.cli import publishing
 from manifestctl.cli.options import Common, Output, with_common
 from manifestctl.cli.publication import tag_members
 from manifestctl.cli.session import Session, error_member, run
-from manifestctl.errors import InterruptedRun
+from manifestctl.errors import InterruptedRun, ManifestctlError, PartialError, UnreachableError
+from manifestctl.model.published import Published
 from manifestctl.text import escape, plural
 
 if TYPE_CHECKING:
@@ -31,7 +32,9 @@ def tag(  # noqa: PLR0917 - one parameter for an option
     each: Annotated[
         str | None,
         typer.Option(
-            "--each", metavar="TEMPLATE", help="Tag the images of a list too: {tag}, {os}, {arch}, {variant}."
+            "--each",
+            metavar="TEMPLATE",
+            help="Tag the images of a list too; {tag}, {os}, {arch}, {variant}, {platform}.",
         ),
     ] = None,
     no_overwrite: publishing.NoOverwrite = False,
@@ -82,7 +85,7 @@ def _show(session: Session, done: Retagged) -> None:
         )
     elif not done.exit_code and content is not None:
         session.emit(str(content.digest) if session.output is Output.digest else str(reference))
-    moved = [state for state in done.tags if state.moved == "true"]
+    moved = [state for state in done.tags if state.moved]
     for state in moved:
         before = f"moved from {state.old}" if state.old else "created"
         session.log.note(f"{escape(f'{target.store}:{state.tag}', 300)} {before}, read back")
@@ -96,12 +99,19 @@ def _show(session: Session, done: Retagged) -> None:
 def _show_failure(session: Session, done: Retagged, moved: int) -> None:
     if done.error is not None and not isinstance(done.error, InterruptedRun):
         session.log.failure(done.error)
-    unknown = [state.tag for state in done.tags if state.moved == "unknown"]
+    unknown = [state.tag for state in done.tags if state.moved is Published.UNKNOWN]
     if unknown:
         named = escape(", ".join(unknown), 1000)
         said = f"it is not known whether {named} moved; look at it, running this again is safe"
     elif moved:
-        said = f"{plural(moved, 'tag')} of {len(done.tags)} moved; running this again moves the others"
+        rest = "running this again moves the others" if _passes(done.error) else "the others did not"
+        said = f"{plural(moved, 'tag')} of {len(done.tags)} moved; {rest}"
     else:
         said = "no tag was moved"
     session.log.error(said)
+
+
+def _passes(error: ManifestctlError | None) -> bool:
+    """Tell whether what ended a run may be over when it is run again: a quota or a rule will not be."""
+    reason = error.__cause__ if isinstance(error, PartialError) else error
+    return isinstance(reason, InterruptedRun) or (isinstance(reason, UnreachableError) and reason.transient)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import sys
 from dataclasses import replace
 from functools import partial
@@ -11,10 +12,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from manifestctl.cli.choices import kinds
 from manifestctl.cli.options import Common, Output, with_common
 from manifestctl.cli.session import Session, error_member, run
 from manifestctl.errors import InputError, InterruptedRun, ManifestctlError, exit_code
-from manifestctl.files import read_regular
+from manifestctl.files import open_regular, read_regular
 from manifestctl.text import escape, plural
 from manifestctl.values import dataclass
 
@@ -26,6 +28,8 @@ if TYPE_CHECKING:
     from manifestctl.verbs.validate import Judged
 
 _LIMIT = 64 * 1024 * 1024
+_HEAD = 512
+_NO_FILE = "Name a file that exists, or a reference with its registry, e.g. registry.example.com/web:1.4."
 _SCHEMES = ("oci:", "oci-archive:", "docker-archive:", "docker-daemon:")
 
 
@@ -42,7 +46,10 @@ def validate(
         ),
     ],
     kind: Annotated[
-        str | None, typer.Option("--as", metavar="KIND", help="The kind of document; without it, it is recognised.")
+        str | None,
+        typer.Option(
+            "--as", metavar="KIND", help="The kind of document; without it, it is recognised.", autocompletion=kinds
+        ),
     ] = None,
     *,
     common: Common,
@@ -124,10 +131,11 @@ def _judge(session: Session, opened: contextlib.ExitStack, text: str, kind: str 
     from manifestctl.verbs.validate import judge_bytes
 
     if text == "-":
-        return [judge_bytes(sys.stdin.buffer.read(_LIMIT + 1), "stdin", kind)]
+        raw = sys.stdin.buffer.read(_LIMIT + 1)
+        return [_with_hint(judge_bytes(raw, "stdin", kind), _archive_hint(raw[:_HEAD], "FILE"))]
     location = _location(text, Path(text))
     if location is None:
-        return [judge_bytes(read_regular(Path(text), _LIMIT, "the document"), escape(text, 300), kind)]
+        return [_judge_file(text, kind)]
     if kind is not None:
         raise InputError(
             f"{escape(text, 300)}: --as is for files, and this is {_called(location)}",
@@ -135,6 +143,42 @@ def _judge(session: Session, opened: contextlib.ExitStack, text: str, kind: str 
         )
     stores = session.stores or opened.enter_context(session.open_stores())
     return _judge_location(session, location, stores)
+
+
+def _judge_file(text: str, kind: str | None) -> Judged:
+    from manifestctl.verbs.validate import judge_bytes
+
+    path, hint = Path(text), ""
+    try:
+        with os.fdopen(open_regular(path), "rb") as file:
+            hint = _archive_hint(file.read(_HEAD), text)
+    except FileNotFoundError:
+        hint = _NO_FILE
+    except (OSError, ValueError):
+        # What is wrong is said below.
+        pass
+    try:
+        raw = read_regular(path, _LIMIT, "the document")
+    except InputError as error:
+        error.hint = hint
+        raise
+    return _with_hint(judge_bytes(raw, escape(text, 300), kind), hint)
+
+
+def _archive_hint(head: bytes, name: str) -> str:
+    """Return the next step for who takes an archive of images for a document; ``""`` if these bytes begin none."""
+    from manifestctl.compression import detect
+    from manifestctl.stores.tar_header import Header
+
+    if detect(head) == "none" and Header.parse(head) is None:
+        return ""
+    shown = escape(name, 300)
+    return f"To validate an archive, write docker-archive:{shown} or oci-archive:{shown}."
+
+
+def _with_hint(judged: Judged, hint: str) -> Judged:
+    findings = tuple(replace(finding, hint=hint) for finding in judged.findings)
+    return replace(judged, findings=findings) if hint else judged
 
 
 def _judge_location(session: Session, location: Location, stores: Stores) -> list[Judged]:
@@ -172,6 +216,8 @@ def _called(location: Location) -> str:
 
 
 def _layout_files(directory: Path) -> Iterator[tuple[str, bytes, str]]:
+    from manifestctl.stores.layout_index import check_inside
+
     if not (directory / "oci-layout").exists():
         raise InputError(
             f"{escape(str(directory))} is not an OCI layout: it has no file oci-layout",
@@ -179,4 +225,6 @@ def _layout_files(directory: Path) -> Iterator[tuple[str, bytes, str]]:
         )
     for name, kind in (("oci-layout", "oci-layout"), ("index.json", "oci-index")):
         path = directory / name
-        yield escape(str(path), 300), read_regular(path, _LIMIT, "the document"), kind
+        shown = escape(str(path), 300)
+        check_inside(path, directory, shown)
+        yield shown, read_regular(path, _LIMIT, "the document"), kind

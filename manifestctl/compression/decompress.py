@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol, cast
 
+from manifestctl.compression.formats import DETECT_SIZE, detect
 from manifestctl.errors import IntegrityError
 
 if TYPE_CHECKING:
@@ -44,23 +45,28 @@ def decompressed(chunks: Iterable[bytes], kind: Format, what: str = "the data") 
         return
     begin, failure = _gzip() if kind == "gzip" else _zstd()
     try:
-        yield from _members(_pieces(chunks), begin, f"{what}: its {kind} stream")
+        yield from _members(_pieces(chunks), kind, begin, f"{what}: its {kind} stream")
     except failure as error:
         raise IntegrityError(
             f"{what}: its {kind} stream is damaged", hint="Make or download the file again; it is of no use as it is."
         ) from error
 
 
-def _members(pieces: Iterable[bytes], begin: Callable[[], _Library], what: str) -> Iterator[bytes]:
+def _members(pieces: Iterable[bytes], kind: Format, begin: Callable[[], _Library], what: str) -> Iterator[bytes]:
     library: _Library | None = None
     ended = False
+    # What stands behind an end, as long as it is too short to tell what it is.
+    rest = b""
     for piece in pieces:
-        data = piece
+        data, rest = rest + piece, b""
         while data or (library is not None and not library.needs_input):
             if library is None:
                 data = data.lstrip(b"\0") if ended else data
-                if not data:
+                if ended and len(data) < DETECT_SIZE:
+                    rest = data
                     break
+                if ended and detect(data) != kind:
+                    raise _followed(what)
                 library = begin()
             out = library.decompress(data, _OUTPUT)
             data = b""
@@ -68,8 +74,17 @@ def _members(pieces: Iterable[bytes], begin: Callable[[], _Library], what: str) 
                 data, library, ended = library.unused_data, None, True
             if out:
                 yield out
+    if rest:
+        raise _followed(what)
     if library is not None or not ended:
         raise IntegrityError(f"{what} is cut off", hint="Make or download the file again; its end is missing.")
+
+
+def _followed(what: str) -> IntegrityError:
+    return IntegrityError(
+        f"{what} is followed by something that does not belong to it",
+        hint="Make or download the file again; something was appended to it.",
+    )
 
 
 def _pieces(chunks: Iterable[bytes]) -> Iterator[bytes]:

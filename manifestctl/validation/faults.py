@@ -99,7 +99,7 @@ def finding(fault: Fault, document: object) -> Finding:
         category="wrong",
         where=escape(pointer(*fault.path)),
         message=fault.message,
-        hint=fault.hint,
+        hint=fault.hint or RULES[fault.rule].step,
         image=image,
         platform=platform,
         found=outside(fault.found, 200),

@@ -1,4 +1,4 @@
-"""Rules for platforms, in the entries of lists and in configs: names that clients will not look for."""
+"""Rules for platforms, in the entries of lists and in configs: names that nothing can have, or no client looks for."""
 
 from __future__ import annotations
 
@@ -15,17 +15,44 @@ if TYPE_CHECKING:
 
 # Only here are all variants of the same form: riscv64 has rva23u64, ppc64le power9.
 _VERSIONED = frozenset({"arm", "arm64", "amd64"})
+# What may be in a part of a platform as it is written: os/architecture/variant.
+_PART = re.compile(r"[A-Za-z0-9_.-]*")
+_PRINTABLE = re.compile(r"[ -~]*")
 _VARIANT = re.compile(r"v[0-9]+(?:\.[0-9]+)?")
 
 
 def platform_faults(path: Path, value: object) -> Iterator[Fault]:
-    """Yield what is doubtful about a platform object, or about the platform keys of a config.
+    """Yield what is wrong or doubtful about a platform object, or about the platform keys of a config.
 
     What is not of the right type is the schema's business, and ``unknown/unknown`` is no platform.
     """
     platform = platform_in(value)
-    if platform is None or platform.unknown or not isinstance(value, dict):
+    if platform is None or not isinstance(value, dict):
         return
+    strange = {fault.path: fault for fault in _characters(path, platform)}
+    yield from strange.values()
+    if not platform.unknown:
+        # Of what cannot even be written, it is not said too that it is not known.
+        yield from (fault for fault in _doubtful(path, platform, value) if fault.path not in strange)
+
+
+def _characters(path: Path, platform: Platform) -> Iterator[Fault]:
+    names = {"os": platform.os, "architecture": platform.architecture, "variant": platform.variant}
+    for key, text in names.items():
+        if not _PART.fullmatch(text):
+            yield _strange((*path, key), key, text, "is written in letters, digits, '_', '.' and '-' only")
+    details: list[tuple[Path, str, str]] = [(("os.version",), "os.version", platform.os_version)]
+    details += [(("os.features", n), f"os.features[{n}]", text) for n, text in enumerate(platform.os_features)]
+    for place, what, text in details:
+        if not _PRINTABLE.fullmatch(text):
+            yield _strange((*path, *place), what, text, "is written in printable ASCII characters only")
+
+
+def _strange(path: Path, what: str, text: str, rule: str) -> Fault:
+    return Fault(path, "platform-characters", f"{what} {rule}, and this is {shown(text)}", found=text)
+
+
+def _doubtful(path: Path, platform: Platform, value: dict[str, object]) -> Iterator[Fault]:
     if "os" in value and platform.os not in KNOWN_OS:
         yield _os(path, platform)
     if "architecture" in value and platform.architecture not in KNOWN_ARCHITECTURES:

@@ -79,11 +79,12 @@ def _listed(document: object, faults: list[Fault]) -> Iterator[Finding]:
 
 def _refusal(error: DocumentError, what: str) -> Finding:
     message = error.message.removeprefix(f"{what}: ")
+    rule = error.rule if error.rule in RULES else "document-invalid"
     return Finding(
         severity="error",
-        rule=error.rule if error.rule in RULES else "document-invalid",
+        rule=rule,
         category="wrong",
         where=escape(error.pointer),
         message=f"the document {message}" if message.startswith(_PREDICATES) else message,
-        hint=error.hint,
+        hint=error.hint or RULES[rule].step,
     )

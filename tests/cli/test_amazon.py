@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import json
 import os
 import signal
 import threading
@@ -96,6 +98,17 @@ def test_a_token_that_is_denied_is_asked_for_once_however_many_images_need_it(wo
     assert end.startswith("error: 3 errors; nothing was published: ")
 
 
+def test_a_denial_of_one_image_among_several_comes_with_its_statement(world: EcrWorld) -> None:
+    world.aws.deny("sts:GetServiceBearerToken")
+    ran = create(world, "--output", "json")
+    document = ran.document
+    assert (ran.status, document["error"]) == (4, None)
+    rules = [finding["rule"] for finding in document["findings"]]
+    assert sorted(rules) == ["image-denied", "image-denied", "target-denied"]
+    statement = {"Effect": "Allow", "Action": "sts:GetServiceBearerToken", "Resource": "*"}
+    assert [finding["statement"] for finding in document["findings"]] == [statement] * 3
+
+
 def test_what_boto3_logs_is_not_shown(world: EcrWorld) -> None:
     # It logs a warning, with a traceback, when a role cannot be assumed.
     (world.home / ".aws").mkdir()
@@ -109,6 +122,30 @@ def test_what_boto3_logs_is_not_shown(world: EcrWorld) -> None:
     assert "sts:AssumeRole" in ran.err
     assert "Traceback" not in ran.err
     assert "botocore" not in ran.err
+
+
+@pytest.mark.parametrize(
+    ("options", "environ", "status", "said"),
+    [
+        ((), {}, 0, ""),
+        # It changes whose AWS credentials are used, but not that stored ones come first.
+        ((), {"AWS_PROFILE": "nobody"}, 0, ""),
+        ((), {"MANIFESTCTL_PROFILE": "nobody"}, 0, ""),
+        (("--profile", "nobody"), {}, 2, "The config profile (nobody) could not be found"),
+        (("--profile", "nobody"), {"MANIFESTCTL_AWS": "0"}, 2, "The config profile (nobody) could not be found"),
+        (("--profile", "nobody", "--no-aws"), {}, 2, "invalid value for --profile: --no-aws leaves it nothing"),
+        (("--profile", "", "--no-aws"), {}, 0, ""),
+    ],
+)
+def test_a_profile_on_the_command_line_comes_before_what_is_stored(
+    world: EcrWorld, options: tuple[str, ...], environ: dict[str, str], status: int, said: str
+) -> None:
+    auth = base64.b64encode(f"AWS:{world.aws.token('ecr-public').password}".encode()).decode()
+    stored = {"DOCKER_AUTH_CONFIG": json.dumps({"auths": {world.host: {"auth": auth}}})}
+    ran = create(world, *options, environ=world.environ | stored | environ)
+    assert ran.status == status, ran.err
+    assert said in ran.err
+    assert world.aws.operations == []
 
 
 def test_nobody_is_told_what_to_do(world: EcrWorld) -> None:
@@ -151,3 +188,68 @@ def test_a_layout_is_pushed_with_one_call(world: EcrWorld, tmp_path: Path) -> No
     assert ran.status == 0, ran.err
     assert world.aws.operations == ["GetAuthorizationToken"]
     assert world.registry.tag("acme/web", "2") is not None
+
+
+def warnings(ran: Ran) -> list[str]:
+    return [line for line in ran.err.splitlines() if line.startswith("warning: ")]
+
+
+@pytest.mark.parametrize("private", [False, True])
+@pytest.mark.parametrize("ends", ["revoke_tokens", "expire_tokens"])
+def test_a_log_in_that_goes_bad_together_with_what_is_kept_is_replaced(
+    world: EcrWorld, tmp_path: Path, private: bool, ends: str
+) -> None:
+    world.aws.add_private_repository("web")
+    host, target = (world.private_host, "web:2") if private else (world.host, "acme/web:2")
+    ca = ("--ca-file", world.ca_file)
+    assert run_process("login", host, *ca, environ=world.environ).status == 0
+    getattr(world.aws, ends)()
+    images.write_layout(tmp_path / "layout", {"1": images.image("linux/amd64", layers=3)})
+    ran = run_process("push", f"oci:{tmp_path / 'layout'}:1", f"{host}/{target}", *ca, environ=world.environ)
+    assert ran.status == 0, ran.err
+    [warning] = warnings(ran)
+    assert warning.startswith(f"warning: {host} refused the credentials (auths['{host}'] in ")
+    assert warning.endswith("; used instead: AWS credentials: environment variables")
+    assert world.aws.operations == ["GetAuthorizationToken"] * 2
+
+
+@pytest.mark.parametrize("private", [False, True])
+def test_a_log_in_that_the_registry_cannot_use_gives_way(world: EcrWorld, tmp_path: Path, private: bool) -> None:
+    world.aws.add_private_repository("web")
+    host, target = (world.private_host, "web:2") if private else (world.host, "acme/web:2")
+    (world.home / ".docker").mkdir()
+    (world.home / ".docker/config.json").write_text(json.dumps({"auths": {host: {"identitytoken": "token-of-ci"}}}))
+    images.write_layout(tmp_path / "layout", {"1": images.image("linux/amd64")})
+    given = (f"oci:{tmp_path / 'layout'}:1", f"{host}/{target}", "--ca-file", world.ca_file)
+    ran = run_process("push", *given, environ=world.environ)
+    assert ran.status == 0, ran.err
+    [warning] = warnings(ran)
+    assert warning.startswith(f"warning: {host} cannot use the credentials (")
+    assert warning.endswith("; used instead: AWS credentials: environment variables")
+
+
+def test_a_missing_permission_to_look_for_layers_is_said_and_costs_no_token(world: EcrWorld, tmp_path: Path) -> None:
+    world.aws.deny("ecr-public:BatchCheckLayerAvailability")
+    ran = push(world, tmp_path)
+    assert ran.status == 0, ran.err
+    assert world.aws.operations == ["GetAuthorizationToken"]
+    [warning] = warnings(ran)
+    assert warning.endswith(
+        "ecr-public:BatchCheckLayerAvailability seems to be missing (AWS credentials: environment variables)"
+    )
+    # Of a token that was kept it might be the fault; that it was not is not said.
+    again = push(world, tmp_path)
+    assert again.status == 0
+    assert all("BatchCheckLayerAvailability seems to be missing" in line for line in warnings(again))
+    assert world.aws.operations == ["GetAuthorizationToken"] * 2
+
+
+def test_a_kept_token_that_goes_bad_is_replaced_and_that_is_said(world: EcrWorld, tmp_path: Path) -> None:
+    assert push(world, tmp_path).status == 0
+    world.aws.revoke_tokens()
+    ran = push(world, tmp_path)
+    assert ran.status == 0, ran.err
+    with_what = "with AWS credentials: environment variables"
+    assert warnings(ran) == [
+        f"warning: {world.host} did not take a token from the cache; a new one was got, {with_what}"
+    ]

@@ -93,6 +93,7 @@ def test_a_repository_that_does_not_exist() -> None:
     assert "could not be checked to the end" in ran.text
     assert ran.err.startswith("error: ")
     assert "Create the repository" in ran.err
+    assert (ran.text + ran.err).count("NAME_UNKNOWN") == 1
 
 
 def test_what_could_not_be_checked_outranks_what_was_found(registry: FakeRegistry, target: str) -> None:

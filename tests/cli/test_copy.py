@@ -106,6 +106,27 @@ def test_referrers_come_along(registry: FakeRegistry, mirror: FakeRegistry) -> N
     assert "1 referrer\n" in ran.err
 
 
+@pytest.mark.parametrize("options", [(), ("--referrers",)])
+def test_that_nothing_refers_to_it_is_said(
+    registry: FakeRegistry, mirror: FakeRegistry, options: tuple[str, ...]
+) -> None:
+    registry.put_image("web", "1")
+    ran = run("copy", registry.reference("web", "1"), mirror.reference("m"), *options)
+    assert ran.status == 0
+    assert ("0 referrers\n" in ran.err) == bool(options)
+
+
+def test_referrers_that_may_not_be_listed(registry: FakeRegistry, mirror: FakeRegistry) -> None:
+    digest = registry.put_image("web", "1")
+    said = "User: x is not authorized to perform: ecr:BatchGetImage on resource: y"
+    registry.faults.add(error(403, "DENIED", said), path="/referrers/", times=FOREVER)
+    ran = run("copy", registry.reference("web", "1"), mirror.reference("m"), "--referrers", "--output", "json")
+    found = document(ran)
+    assert (ran.status, found["status"], found["published"], found["digest"]) == (10, "failed", True, digest)
+    assert "the image is copied, but not all that refers to it: listing the referrers of " in ran.err
+    assert "403 DENIED" in ran.err
+
+
 def test_layouts(tmp_path: Path) -> None:
     images.write_layout(tmp_path / "a", {"1": PAIR[0]})
     ran = run("copy", f"oci:{tmp_path}/a", f"oci:{tmp_path}/b:2")
@@ -122,6 +143,27 @@ def test_result_files_and_github(mirror: FakeRegistry, source: str, tmp_path: Pa
     assert json.loads((tmp_path / "report").read_bytes()) == found
     assert f"\n{found['reference']}\n" in (tmp_path / "outputs").read_text()
     assert "| 1 | nothing |" in (tmp_path / "summary").read_text()
+
+
+def test_attestations_that_are_required_and_absent_are_a_check_that_failed(
+    mirror: FakeRegistry, registry: FakeRegistry
+) -> None:
+    registry.put("web", "bare", images.index(list(PAIR)))
+    ran = run("copy", registry.reference("web", "bare"), mirror.reference("m"), "--attestations", "require")
+    assert (ran.status, mirror.tags("m")) == (1, {})
+    assert "there is no attestation for linux/amd64, linux/arm64, and --attestations require was given" in ran.err
+    assert "sha256:" not in ran.err.splitlines()[0]
+
+
+def test_what_was_lost_is_brought_again_and_that_is_said(mirror: FakeRegistry, source: str) -> None:
+    target = mirror.reference("m")
+    run("copy", source, target)
+    del mirror.repository("m").manifests[PAIR[0].digest]
+    ran = run("copy", source, target, "--output", "json")
+    found = document(ran)
+    assert (found["status"], found["blobs"]["sent"]) == ("unchanged", 0)
+    assert f"warning: {target}@{found['digest']} was there, but not all that it names: 1 manifest had to be" in ran.err
+    assert "not all that it names" not in run("copy", source, target).err
 
 
 def test_when_a_tag_may_be_overwritten(registry: FakeRegistry, mirror: FakeRegistry, source: str) -> None:

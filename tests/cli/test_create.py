@@ -40,6 +40,51 @@ def test_stdout_has_the_reference_and_nothing_else(layout: str) -> None:
     assert ran.err == (f"2 images: linux/amd64, linux/arm64\n{layout}:1 created ({digest[:19]}), read back\n")
 
 
+def test_each_tag_of_an_image_is_a_line(layout: str) -> None:
+    images_of = {name: images.image(f"linux/{name}").digest[:19] for name in ("amd64", "arm64")}
+    template = ("--tag-children", "{tag}-{os}-{arch}")
+    children = [f"{layout}:1-linux-{name}" for name in images_of]
+    dry = create(f"{layout}:1", *template, "--dry-run").err.splitlines()
+    assert dry[1:3] == [
+        f"{child} would be created ({digest})" for child, digest in zip(children, images_of.values(), strict=True)
+    ]
+    first = create(f"{layout}:1", *template).err.splitlines()
+    assert first[1:3] == [
+        f"{child} created ({digest}), read back" for child, digest in zip(children, images_of.values(), strict=True)
+    ]
+    assert first[3].startswith(f"{layout}:1 created (")
+    again = create(f"{layout}:1", *template).err.splitlines()
+    assert again[1:3] == [
+        f"{child} unchanged ({digest})" for child, digest in zip(children, images_of.values(), strict=True)
+    ]
+
+
+def test_only_the_tags_of_the_images_are_new(layout: str) -> None:
+    create(f"{layout}:1")
+    ran = create(f"{layout}:1", "--tag-children", "{tag}-{os}-{arch}", "--output", "json")
+    assert (ran.document["status"], ran.document["tags"][0]["moved"]) == ("updated", False)
+    lines = ran.err.splitlines()
+    assert [line.rpartition(" (")[0].removeprefix(f"{layout}:") for line in lines[1:]] == [
+        "1-linux-amd64 created",
+        "1-linux-arm64 created",
+        "1 unchanged",
+    ]
+
+
+def test_tags_of_images_that_moved_before_the_list_was_refused_are_named(registry: FakeRegistry) -> None:
+    new = {name: registry.put_image("web", f"1-{name}", f"linux/{name}") for name in ("amd64", "arm64")}
+    old = registry.put_image("web", "x-arm64", "linux/s390x")
+    registry.faults.add(error(403, "DENIED", "no"), method="PUT", path="/manifests/1$")
+    ran = create(registry.reference("web", "1"), "--tag-children", "x-{arch}")
+    assert (ran.status, ran.out) == (4, b"")
+    moved = f"x-amd64 from nothing to {new['amd64']}; x-arm64 from {old} to {new['arm64']}"
+    assert f"; tags of its images had moved by then: {moved}\n" in ran.err
+    target = registry.reference("web", "1")
+    assert ran.err.endswith(
+        f"error: the list was not published: {target} is as it was; but tags of its images moved: {moved}\n"
+    )
+
+
 def test_output_digest(layout: str) -> None:
     ran = create(f"{layout}:1", "--output", "digest")
     assert ran.text == f"{json.loads(create(f'{layout}:1', '--output', 'json').out)['digest']}\n"

@@ -161,3 +161,4 @@ def test_other_registries_and_layouts_need_none(registry: FakeRegistry, layout: 
     ):
         ran = run(*words, "--create-repository")
         assert ran.status == 0, ran.err
+        assert ran.err.count("--create-repository does nothing for ") == 1

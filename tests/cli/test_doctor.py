@@ -11,7 +11,7 @@ import pytest
 import typer
 
 from manifestctl.cli import doctor as cli
-from manifestctl.cli.options import Common, with_common
+from manifestctl.cli.options import Common, with_defaults
 from manifestctl.cli.session import Session
 from manifestctl.verbs.doctor import Diagnosis, DoctorRequest
 from manifestctl.verbs.doctor_checks import Check
@@ -50,10 +50,43 @@ def test_a_table(registry: FakeRegistry) -> None:
     lines = ran.text.splitlines()
     assert lines[0] == f"✔ proxy        none: {registry.host} is asked directly"
     assert lines[1] == "– dns          127.0.0.1 is an address already"  # noqa: RUF001 - it is a dash
-    assert lines[-2] == (
+    assert lines[-4] == (
         f"✔ repository   {registry.reference('web')} takes uploads: one was opened and cancelled (no credentials)"
     )
-    assert lines[-1] == f"{registry.reference('web', '1')}: 0 failures, 0 warnings; nothing would stop a push"
+    assert lines[-3:-1] == [
+        "✔ tag          1 is not there yet",
+        "✔ layers       it can be asked which layers are there",
+    ]
+    assert lines[-1] == (
+        f"{registry.reference('web', '1')}: 0 failures, 0 warnings; nothing that can be tried without writing stands in "
+        "the way; not tried: sending a layer, writing a manifest"
+    )
+
+
+def test_an_address_of_ipv6_has_its_brackets() -> None:
+    ran = run("doctor", "[::1]:1/web:1", "--retries", "1")
+    assert ran.status == 5
+    assert "– dns          [::1] is an address already\n" in ran.text  # noqa: RUF001 - it is a dash
+    assert "\\x3a" not in ran.text
+
+
+def test_a_tag_that_may_not_be_moved_is_in_the_verdict(ecr: EcrWorld) -> None:
+    ecr.aws.add_private_repository("web", mutability="IMMUTABLE")
+    ecr.private_registry.put_image("web", "1")
+    ran = at(ecr, f"{ecr.private_host}/web:1")
+    assert ran.status == 0
+    assert ran.text.splitlines()[-1] == (
+        f"{ecr.private_host}/web:1: 0 failures, 1 warning; nothing but what the tag holds already can be pushed there; "
+        "not tried: UploadLayerPart, CompleteLayerUpload, PutImage"
+    )
+    assert (
+        at(ecr, f"{ecr.private_host}/web:2")
+        .text.splitlines()[-1]
+        .endswith(
+            "; nothing that can be tried without writing stands in the way; not tried: UploadLayerPart, "
+            "CompleteLayerUpload, PutImage"
+        )
+    )
 
 
 def test_the_next_step_stands_below(registry: FakeRegistry) -> None:
@@ -90,7 +123,7 @@ def test_output_json(ecr: EcrWorld) -> None:
     assert checks["clock"] == {
         "name": "clock",
         "state": "ok",
-        "seen": "as the registry's",
+        "seen": "matches the registry's",
         "next_step": "",
         "exit_code": 0,
     }
@@ -105,7 +138,8 @@ def test_output_json_of_a_success(registry: FakeRegistry) -> None:
     document = run("doctor", registry.reference("web", "1"), "--output", "json").document
     assert (document["ok"], document["exit_code"]) == (True, 0)
     assert [check["name"] for check in document["checks"]][:3] == ["proxy", "dns", "tcp"]
-    assert document["requests"] == {"sent": 3, "retried": 0, "bytes_in": 2, "bytes_out": 0}
+    assert document["requests"]["sent"] == 5
+    assert document["untried"] == ["sending a layer", "writing a manifest"]
 
 
 def test_output_digest_is_nothing(registry: FakeRegistry) -> None:
@@ -180,6 +214,7 @@ def test_a_layout(tmp_path: Path) -> None:
         f"✔ layout    {tmp_path}/layout is an OCI layout",
         "✔ writable  it can be written",
     ]
+    assert ran.text.splitlines()[-1].endswith("; nothing that can be tried without writing stands in the way")
 
 
 @pytest.mark.parametrize(
@@ -199,9 +234,10 @@ def test_patience_is_short_unless_more_is_asked_for(
 ) -> None:
     seen: list[Common] = []
 
-    @with_common
+    @with_defaults(retries=2, timeout="10s")
     def command(ctx: typer.Context, *, common: Common) -> None:
-        seen.append(cli.impatient(ctx, common))
+        del ctx
+        seen.append(common)
 
     app = typer.Typer()
     app.command()(command)
@@ -209,6 +245,13 @@ def test_patience_is_short_unless_more_is_asked_for(
         monkeypatch.setenv(name, value)
     typer.main.get_command(app).main(list(arguments), standalone_mode=False)
     assert [(common.retries, common.timeout) for common in seen] == [expected]
+
+
+def test_the_help_shows_how_patient_it_is() -> None:
+    told = " ".join(run("doctor", "--help").text.split())
+    assert "[default: 10s]" in told
+    assert "[default: 2; 1<=x<=100]" in told
+    assert "[default: 60s]" in run("tags", "--help").text
 
 
 def test_two_tries(registry: FakeRegistry) -> None:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import select
 import shutil
+import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -107,7 +110,34 @@ def test_failure(github: dict[str, str], target: str, arguments: tuple[str, ...]
     assert (found["status"], found["published"]) == ("failed", "false")
     (command,) = commands(ran)
     assert command.startswith("::error::")
+    # The next step stands in it, for on GitHub's page it stands alone.
+    hint = next(line.partition("hint: ")[2] for line in ran.err.splitlines() if "hint: " in line)
+    assert command.endswith(f". {hint}")
     assert "failed" in summary(github)
+
+
+def test_each_command_has_its_own_next_step() -> None:
+    missing = [Finding("error", "image-missing", "missing", name, f"{name}: gone {name}", "Push it.") for name in "abc"]
+    odd = Finding("warning", "revision-differs", "wrong", "x", "they differ", "")
+    assert error_commands([missing[0], odd, *missing[1:]], InputError("no", hint="100% wrong.")) == [
+        "::error::no. 100%25 wrong.",
+        "::error::a: gone a [image-missing]. Push it.",
+        "::error::b: gone b [image-missing]. Push it.",
+        "::error::c: gone c [image-missing]. Push it.",
+        "::warning::x: they differ [revision-differs]",
+    ]
+
+
+def test_the_tags_of_the_images_are_in_the_summary_too(
+    registry: FakeRegistry, github: dict[str, str], target: str
+) -> None:
+    assert create(github, target, ":amd64")[0].status == 0
+    Path(github["GITHUB_STEP_SUMMARY"]).unlink()
+    ran, found = create(github, target, ":amd64", "--tag-children", "{tag}-{arch}")
+    digest, listed = registry.tag("web", "amd64"), registry.tag("web", "1")
+    assert (ran.status, found["status"]) == (0, "updated")
+    rows = [line.replace("\\", "") for line in summary(github).splitlines() if line.startswith("| 1")]
+    assert rows == [f"| 1 | {listed} | {listed} |", f"| 1-amd64 | nothing | {digest} |"]
 
 
 def test_a_registry_cannot_forge_anything(registry: FakeRegistry, github: dict[str, str], target: str) -> None:
@@ -163,6 +193,42 @@ def test_a_file_that_cannot_be_written(
     assert f"{variable} could not be written: No such file or directory" in ran.err
     assert registry.tag("web", "1") is not None
     assert json.loads(report.read_bytes())["exit_code"] == 10
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs FIFOs")
+@pytest.mark.parametrize("variable", ["GITHUB_OUTPUT", "GITHUB_STEP_SUMMARY"])
+def test_a_pipe_that_nobody_reads_does_not_hold_up_the_end(
+    registry: FakeRegistry, github: dict[str, str], target: str, tmp_path: Path, variable: str
+) -> None:
+    os.mkfifo(tmp_path / "fifo")
+    github[variable] = str(tmp_path / "fifo")
+    ran = run("create", target, ":amd64", environ=github)
+    assert ran.status == 10
+    assert f"{variable} could not be written: No such device or address" in ran.err
+    assert registry.tag("web", "1") is not None
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs FIFOs")
+def test_a_pipe_that_somebody_reads_is_written(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "fifo")
+    reader = os.open(tmp_path / "fifo", os.O_RDONLY | os.O_NONBLOCK)
+    read: list[bytes] = []
+
+    def drain() -> None:
+        # Before there is a writer, a pipe looks as if it had come to its end.
+        select.select([reader], [], [])
+        os.set_blocking(reader, True)
+        read.extend(iter(lambda: os.read(reader, 4096), b""))
+
+    thread = threading.Thread(target=drain)
+    thread.start()
+    # More than a pipe holds, so that the end of it must wait for the reader.
+    document = {"digest": "sha256:" + "0" * 64, "long": "x" * 200_000}
+    assert write_outputs({"GITHUB_OUTPUT": str(tmp_path / "fifo")}, document) == []
+    thread.join()
+    os.close(reader)
+    found = outputs(b"".join(read).decode())
+    assert (found["digest"], json.loads(found["json"])) == (document["digest"], document)
 
 
 def test_a_file_that_goes_away_in_a_dry_run(

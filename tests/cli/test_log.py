@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import threading
+import tracemalloc
 from dataclasses import replace
 
 import pytest
@@ -211,6 +212,19 @@ def test_a_closed_stream_is_not_an_error() -> None:
     stream.close()
     writer.note("nobody reads this")
     writer.note("nor this")
+
+
+def test_what_nobody_reads_is_not_kept() -> None:
+    stream = io.StringIO()
+    writer = log(stream)
+    stream.close()
+    tracemalloc.start()
+    try:
+        for number in range(300):
+            writer.note(f"{number} {'x' * 8000}")
+        assert tracemalloc.get_traced_memory()[0] < 1_000_000
+    finally:
+        tracemalloc.stop()
 
 
 def test_lines_of_several_threads_do_not_mix() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+import sys
 from base64 import b64decode, b64encode
 from typing import TYPE_CHECKING, Any
 
@@ -14,17 +15,20 @@ from tests.support import images
 from tests.support.ecr_world import EcrWorld
 from tests.support.fake_auth import BasicAuth, BearerAuth
 from tests.support.fake_registry import FakeRegistry
+from tests.support.faults import FOREVER
 from tests.support.helper_programs import HelperPrograms
+from tests.support.http_message import Response
 from tests.support.real import require_real
 from tests.support.real_registry import PASSWORD as REAL_PASSWORD
 from tests.support.real_registry import USER as REAL_USER
 from tests.support.real_registry import RealRegistry
-from tests.support.running import Ran, run, run_process, start
+from tests.support.running import LIMIT, ROOT, Ran, run, run_process, start
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
+    from tests.support.faults import Exchange
     from tests.support.tools import Tools
 
 USER, PASSWORD = "user", "basic-pass-word"
@@ -125,6 +129,22 @@ def test_nothing_goes_to_stdout_and_quiet_is_quiet(basic: FakeRegistry, home: Pa
     assert (ran.status, ran.out, ran.err) == (0, b"", "")
 
 
+@pytest.mark.parametrize("output", ["text", "json"])
+def test_a_registry_that_says_the_password_again(basic: FakeRegistry, home: Path, output: str) -> None:
+    def echo(exchange: Exchange) -> Response:
+        sent = exchange.request.headers.get("authorization") or ""
+        body = f"nobody has {b64decode(sent[6:]).decode()}, or {sent[6:]}".encode()
+        return Response(401, body, {"Content-Type": "text/plain", "WWW-Authenticate": 'Basic realm="x"'})
+
+    basic.faults.add(echo, times=FOREVER, before_auth=True)
+    stdin = b"hunter2-Sup3rSecret"
+    ran = run("login", basic.host, *GIVEN, "-v", "--output", output, stdin=stdin, environ={"HOME": str(home)})
+    assert ran.status == 4
+    assert f"nobody has {USER}:…, or …" in ran.err
+    for secret in ("hunter2", b64encode(b"user:hunter2-Sup3rSecret").decode()):
+        assert secret not in ran.text + ran.err
+
+
 def test_who_else_may_read_the_file_is_said(basic: FakeRegistry, home: Path) -> None:
     config(home, {}).chmod(0o644)
     ran = run("login", basic.host, *GIVEN, stdin=PASSWORD.encode(), environ={"HOME": str(home)})
@@ -151,6 +171,64 @@ def test_a_helper_is_named_and_nothing_is_plain(basic: FakeRegistry, home: Path,
     asked = f"{place} is asked for credentials, and has none that it would erase"
     assert ran.err == f"not logged in to {basic.host}: nothing was stored for it; {asked}\n"
     assert ran.status == 0
+
+
+def test_the_file_that_a_variable_names_is_written_and_found(basic: FakeRegistry, home: Path) -> None:
+    others = {"auths": {basic.host: {"username": "old", "password": "wrong"}}}
+    config(home, others)
+    environ = {"HOME": str(home), "REGISTRY_AUTH_FILE": str(home / "auth.json")}
+    ran = run("login", basic.host, *GIVEN, stdin=PASSWORD.encode(), environ=environ)
+    assert ran.status == 0
+    too, plain, note = ran.err.splitlines()
+    assert too.startswith(f"warning: {config(home)} holds credentials for {basic.host} too")
+    assert f"stored as plain text in {home}/auth.json;" in plain
+    assert note == f"logged in to {basic.host} as {USER}"
+    basic.put_image("web", "1")
+    assert run("inspect", basic.reference("web", "1"), environ=environ).status == 0
+    ran = run("logout", basic.host, environ=environ)
+    assert f"removed what was stored in {home}/auth.json\n" in ran.err
+    assert f"warning: {config(home)} still holds credentials for {basic.host}\n" in ran.err
+    assert json.loads(config(home).read_text()) == others
+
+
+# A helper that is named and not installed.
+
+
+ABSENT = "is not installed where PATH finds it"
+
+
+def test_what_anybody_may_read_is_read_without_the_helper(home: Path) -> None:
+    config(home, {"credsStore": "desktop.exe"})
+    with FakeRegistry(auth=BearerAuth({USER: PASSWORD}, anonymous={"pull"})) as registry:
+        registry.put_image("web", "1")
+        ran = run("inspect", registry.reference("web", "1"), environ={"HOME": str(home)})
+        host = registry.host
+    assert ran.status == 0
+    named = f"docker-credential-desktop.exe, named for {host} by credsStore in {config(home)}"
+    assert ran.err.splitlines() == [f"warning: {named}, {ABSENT}; {host} is read without credentials"]
+
+
+def test_nothing_is_written_without_the_helper(home: Path) -> None:
+    path = config(home, {"credsStore": "desktop.exe"})
+    with FakeRegistry(auth=BearerAuth({USER: PASSWORD}, anonymous={"pull"})) as registry:
+        registry.put_image("web", "1")
+        ran = run("tag", registry.reference("web", "1"), "2", environ={"HOME": str(home)})
+        host = registry.host
+    assert ran.status == 4
+    named = f"docker-credential-desktop.exe, named for {host} by credsStore in {path}, {ABSENT}"
+    assert ran.err.count(named) == 1
+    assert "  hint: Install it, or take it out of that file and log in again." in ran.err
+
+
+def test_another_file_is_used_in_the_place_of_the_helper(basic: FakeRegistry, home: Path) -> None:
+    config(home, {"credsStore": "desktop.exe"})
+    podman = home / ".config" / "containers" / "auth.json"
+    podman.parent.mkdir(parents=True)
+    podman.write_text(json.dumps({"auths": {basic.host: {"username": USER, "password": PASSWORD}}}))
+    basic.put_image("web", "1")
+    ran = run("tag", basic.reference("web", "1"), "2", environ={"HOME": str(home)})
+    assert ran.status == 0
+    assert ran.err.count(f"{ABSENT}; used instead: auths['{basic.host}'] in {podman}") == 1
 
 
 @posix
@@ -462,6 +540,31 @@ def test_an_authfile_is_podmans(real: RealRegistry, reference: str, tools: Tools
     ran = run("logout", real.host, "--authfile", own, environ={"HOME": str(home)})
     assert ran.err == f"logged out of {real.host}: removed what was stored in {own}\n"
     assert passwords(own) == {}
+
+
+# A file system of its own in the place of /run; what logs in, and then the command that is given.
+_LOGGED_IN = 'mount -t tmpfs tmpfs /run && skopeo login --tls-verify=false -u "$1" -p "$2" "$3" && shift 3 && exec "$@"'
+
+
+@posix
+def test_what_skopeo_stores_where_there_is_no_session_is_found(
+    real: RealRegistry, reference: str, tools: Tools, home: Path
+) -> None:
+    own = ("unshare", "--mount", "sh", "-c")
+    try:
+        mounts = subprocess.run([*own, "mount -t tmpfs tmpfs /run"], capture_output=True, check=False).returncode == 0
+    except FileNotFoundError:
+        mounts = False
+    if not mounts:
+        pytest.skip("only root can mount a file system of its own, and not everywhere")
+    # As in most containers, in cron's jobs and behind sudo.
+    environ = {"HOME": str(home), "PATH": tools.environment["PATH"], "PYTHONPATH": str(ROOT)}
+    command = (sys.executable, "-m", "manifestctl", "inspect", reference, "--digest")
+    logged_in = [*own, _LOGGED_IN, "sh", REAL_USER, REAL_PASSWORD, real.host, *command]
+    done = subprocess.run(logged_in, env=environ, capture_output=True, text=True, timeout=LIMIT, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "sha256:" in done.stdout
+    assert list(home.iterdir()) == []
 
 
 def test_a_wrong_password_is_the_real_registrys_to_refuse(real: RealRegistry, home: Path) -> None:

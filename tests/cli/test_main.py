@@ -199,10 +199,15 @@ def test_arguments_that_are_not_utf_8(tmp_path: Path) -> None:
 BROKEN = "raise RuntimeError('the installation\\n::error::is broken')\n"
 
 
-def broken(tmp_path: Path, *arguments: str, environ: dict[str, str] | None = None) -> tuple[int, str, str]:
+EXHAUSTED = "import errno\nraise OSError(errno.EMFILE, 'Too many open files')\n"
+
+
+def broken(
+    tmp_path: Path, *arguments: str, environ: dict[str, str] | None = None, library: str = BROKEN
+) -> tuple[int, str, str]:
     """Run a command line with a library that cannot be imported."""
     (tmp_path / "broken").mkdir(exist_ok=True)
-    (tmp_path / "broken" / "jsonschema.py").write_text(BROKEN)
+    (tmp_path / "broken" / "jsonschema.py").write_text(library)
     path = f"{tmp_path / 'broken'}{os.pathsep}{ROOT}"
     ran = run_process(*arguments, environ={"PYTHONPATH": path} | (environ or {}))
     return ran.status, ran.text, ran.err
@@ -241,6 +246,26 @@ def test_a_bug_in_create_leaves_a_report(tmp_path: Path, layout: str) -> None:
     assert json.loads(out) == document
     assert "bug in manifestctl" in err
     assert run("tags", layout).text.startswith("1 ")
+
+
+def test_that_nothing_more_can_be_opened_is_no_bug(tmp_path: Path, layout: str) -> None:
+    code, out, err = broken(tmp_path, "validate", f"{layout}:1", "--output", "json", library=EXHAUSTED)
+    document = json.loads(out)
+    assert code == document["exit_code"] == 5
+    assert document["error"]["message"] == "this process cannot go on: Too many open files"
+    assert "ulimit -n" in document["error"]["hint"]
+    assert err.splitlines()[0] == "error: this process cannot go on: Too many open files"
+    assert "bug" not in err
+
+
+def test_it_is_none_in_create_either(tmp_path: Path, layout: str) -> None:
+    report = tmp_path / "report.json"
+    code, out, err = broken(tmp_path, "create", f"{layout}:list", ":1", "--report", str(report), library=EXHAUSTED)
+    document = json.loads(report.read_bytes())
+    assert (code, out) == (5, "")
+    assert (document["exit_code"], document["published"]) == (5, "unknown")
+    assert "Too many open files" in err
+    assert "bug" not in err
 
 
 def test_what_comes_out_of_an_interruption_is_no_bug() -> None:

@@ -170,7 +170,7 @@ SENT: dict[str, tuple[Any, int, str]] = {
     "a redirect to nowhere": (redirect("http://127.0.0.1:1"), 5, "error: "),
     "redirects without end": (redirect(lambda request: request.path), 5, "redirect"),
     "a redirect into a network": (redirect("http://10.0.0.1"), 4, "private network"),
-    "a redirect to a file": (redirect(lambda _: "file:///etc/passwd"), 5, "'file:///etc/passwd' is not a URL"),
+    "a redirect to a file": (redirect(lambda _: "file:///etc/passwd"), 5, "'file:///etc/passwd', which is not a URL"),
     "401 without a challenge": (unauthorized(None), 4, "401"),
     "401 with a strange challenge": (unauthorized("Digest realm=x"), 4, "401"),
     "a realm on another scheme": (unauthorized('Bearer realm="ftp://x/",service="s"'), 4, "error: "),

@@ -84,6 +84,25 @@ def test_how_far_those_are_that_are_under_way() -> None:
     assert stream.getvalue().endswith("\nstill sending: 1000 B of 1000 B in sha256:aa\n")
 
 
+def test_what_is_done_with_what_is_under_way() -> None:
+    stream = io.StringIO()
+    lines = Lines(log(stream))
+    lines.event(BlobStarted("web:1", 1 << 30, "exporting"))
+    lines.event(BytesMoved("web:1", 3 << 20))
+    lines.say_how_far()
+    assert stream.getvalue() == "still exporting: 3.0 MiB of 1.0 GiB in web:1\n"
+    # Nobody knows how much comes out of a pipe.
+    lines.event(BlobStarted("docker-archive:/dev/stdin", None, "copying"))
+    lines.event(BytesMoved("docker-archive:/dev/stdin", 2048))
+    lines.event(BytesMoved("of nothing that was begun", 1))
+    lines.event(BlobMoved("web:1", 4 << 20, "exported"))
+    lines.say_how_far()
+    assert stream.getvalue().splitlines()[1:] == [
+        "web:1 exported (4.0 MiB)",
+        "still copying: 2.0 KiB in docker-archive:/dev/stdin",
+    ]
+
+
 def test_a_sign_of_life_comes_by_itself() -> None:
     stream = Terminal()
     with Lines(log(stream), interval=0.001) as lines:
@@ -112,13 +131,37 @@ def test_a_bar_for_each_blob_and_one_for_all() -> None:
         bars.event(BlobMoved("sha256:bb", 1024, "exists"))
         bars.event(BytesMoved("sha256:cc", 7))
         bars.event(Noted("of no blob"))
-    rows = plain(stream.getvalue()).replace("\r", "\n").split("\n")
-    last = {words[0]: words for line in rows if (words := line.split())}
+    last = rows(stream)
     assert last.keys() == {"all", "sha256:aa", "sha256:bb"}
     assert last["sha256:aa"][2:4] == ["2.0/2.0", "KiB"]
     assert last["sha256:aa"][-1] == "packed"
     assert last["sha256:bb"][-1] == "exists"
     assert last["all"][2:4] == ["3.0/3.0", "KiB"]
+
+
+def rows(stream: Terminal) -> dict[str, list[str]]:
+    """Return the words of each bar as it was drawn last, by its name."""
+    lines = plain(stream.getvalue()).replace("\r", "\n").split("\n")
+    return {words[0]: words for line in lines if (words := line.split())}
+
+
+@pytest.mark.usefixtures("_terminal")
+@pytest.mark.parametrize(("guessed", "shown"), [(2048, "1.0/2.0"), (None, "1.0/?")])
+def test_a_bar_for_what_is_brought_here(guessed: int | None, shown: str) -> None:
+    stream = Terminal()
+    with Bars(log(stream), stream) as bars:
+        bars.event(BlobStarted("web:1", guessed, "exporting"))
+        bars.event(BytesMoved("web:1", 1024))
+        bars._progress.refresh()
+        assert [shown in rows(stream)[name] for name in ("all", "web:1")] == [True, True]
+        assert rows(stream)["web:1"][-1] == "exporting"
+        # What the engine said was about right.
+        bars.event(BytesMoved("web:1", 1000))
+        bars.event(BlobMoved("web:1", 2024, "exported"))
+        bars.event(BlobStarted("sha256:aa", 10))
+    last = rows(stream)
+    assert last["web:1"][-1] == "exported"
+    assert ["2.0/2.0" in last[name] for name in ("all", "web:1")] == [True, True]
 
 
 @pytest.mark.usefixtures("_terminal")

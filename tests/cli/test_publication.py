@@ -22,12 +22,12 @@ from manifestctl.errors import (
 )
 from manifestctl.model.digest import Digest
 from manifestctl.model.finding import Finding
+from manifestctl.model.published import Published
 from manifestctl.verbs.publish import TagState
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from manifestctl.verbs.publish import Published
 
 DIGEST, OTHER = Digest.of(b"this"), Digest.of(b"other")
 FINDING = Finding("error", "image-missing", "missing", ":a", "it is not there", "Push it.")
@@ -37,12 +37,13 @@ FINDING = Finding("error", "image-missing", "missing", ":a", "it is not there", 
 class Outcome:
     """What became of a run."""
 
-    published: Published = "true"
+    published: Published = Published.YES
     error: ManifestctlError | None = None
     tags: list[TagState] = field(default_factory=list)
     result: str | bytes = "registry.example.com/web@sha256:…"
     digest: Digest | None = DIGEST
     findings: tuple[Finding, ...] = ()
+    children: list[TagState] = field(default_factory=list)
 
     @property
     def exit_code(self) -> int:
@@ -56,6 +57,7 @@ TELLING: Telling[Outcome] = Telling(
     lambda outcome: [] if outcome.exit_code else ["it is done"],
     lambda outcome: outcome.digest,
     lambda outcome: outcome.findings,
+    lambda outcome: outcome.children,
 )
 
 
@@ -101,14 +103,34 @@ def test_stdout_by_output(capsys: pytest.CaptureFixture[str]) -> None:
 @pytest.mark.parametrize(
     ("outcome", "code", "said"),
     [
-        (Outcome("false", ConflictError("no")), 7, "nothing was published: web:1 is as it was"),
-        (Outcome("unknown", UnreachableError("no")), 5, "it is not known whether web:1 was published; look at it"),
-        (Outcome("true", PartialError("no"), states("true", "false")), 10, "web:1 was published, but not everything"),
-        (Outcome("true", PartialError("no"), states("false", "false")), 10, "web:1 was published, but not everything"),
-        (Outcome("true", ConflictError("no"), states("false")), 7, "is as it was, and holds this very image already"),
-        (Outcome("true", ConflictError("no"), states("true")), 7, "web:1 was published, but not everything"),
-        (Outcome("true", ConflictError("no")), 7, "web:1 was published, but not everything"),
-        (Outcome("false", ConflictError("no"), findings=(FINDING,)), 7, "error: 1 error; nothing was published"),
+        (Outcome(Published.NO, ConflictError("no")), 7, "nothing was published: web:1 is as it was"),
+        (
+            Outcome(Published.UNKNOWN, UnreachableError("no")),
+            5,
+            "it is not known whether web:1 was published; look at it",
+        ),
+        (
+            Outcome(Published.YES, PartialError("no"), states(Published.YES, Published.NO)),
+            10,
+            "web:1 was published, but not everything",
+        ),
+        (
+            Outcome(Published.YES, PartialError("no"), states(Published.NO, Published.NO)),
+            10,
+            "web:1 was published, but not everything",
+        ),
+        (
+            Outcome(Published.YES, ConflictError("no"), states(Published.NO)),
+            7,
+            "is as it was, and holds this very image already",
+        ),
+        (
+            Outcome(Published.YES, ConflictError("no"), states(Published.YES)),
+            7,
+            "web:1 was published, but not everything",
+        ),
+        (Outcome(Published.YES, ConflictError("no")), 7, "web:1 was published, but not everything"),
+        (Outcome(Published.NO, ConflictError("no"), findings=(FINDING,)), 7, "error: 1 error; nothing was published"),
     ],
 )
 def test_the_last_words_of_a_failure(
@@ -119,6 +141,44 @@ def test_the_last_words_of_a_failure(
     assert out == ""
     assert said in err.splitlines()[-1]
     assert "it is done" not in err
+
+
+CHILDREN = [
+    TagState("a", OTHER, DIGEST, Published.YES),
+    TagState("b", None, DIGEST, Published.YES),
+    TagState("c", OTHER),
+]
+MOVED = f"tags of its images moved: a from {OTHER} to {DIGEST}; b from nothing to {DIGEST}"
+
+
+@pytest.mark.parametrize(
+    ("published", "error", "tags", "said"),
+    [
+        (Published.NO, ConflictError("no"), [], f"the image was not published: web:1 is as it was; but {MOVED}"),
+        (Published.NO, InterruptedRun(2), [], f"the image was not published: web:1 is as it was; but {MOVED}"),
+        (Published.UNKNOWN, UnreachableError("no"), [], f"running this again is safe; but {MOVED}"),
+        (Published.YES, ConflictError("no"), states(Published.NO), f"holds this very image already; but {MOVED}"),
+        (Published.YES, PartialError("no"), states(Published.YES), "not everything that was asked for was done"),
+    ],
+)
+def test_the_last_words_name_what_moved_beside(
+    capsys: pytest.CaptureFixture[str], published: Published, error: ManifestctlError, tags: list[TagState], said: str
+) -> None:
+    outcome = Outcome(published, error, tags, children=CHILDREN)
+    if isinstance(error, InterruptedRun):
+        with pytest.raises(InterruptedRun):
+            Ending(Session("push", Common(), {}), ResultFiles(), TELLING, "web:1").act(lambda _: outcome)
+    else:
+        end(outcome)
+    assert capsys.readouterr().err.endswith(f"{said}\n")
+
+
+def test_a_tag_of_which_nothing_is_known_is_named_too(capsys: pytest.CaptureFixture[str]) -> None:
+    end(Outcome(Published.NO, UnreachableError("no"), children=[TagState("a", OTHER, None, Published.UNKNOWN)]))
+    assert f"moved: a held {OTHER}, and what it holds now is not known\n" in capsys.readouterr().err
+    many = [TagState(f"t{number}", None, DIGEST, Published.YES) for number in range(23)]
+    end(Outcome(Published.NO, UnreachableError("no"), children=many))
+    assert capsys.readouterr().err.endswith(f"t19 from nothing to {DIGEST}; and 3 more\n")
 
 
 def test_a_run_that_never_began(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
@@ -134,7 +194,7 @@ def test_an_interruption_is_raised_again(capsys: pytest.CaptureFixture[str], tmp
     files = ResultFiles(report=tmp_path / "report")
     ending = Ending(Session("push", Common(), {}), files, TELLING, "web:1")
     with pytest.raises(InterruptedRun):
-        ending.act(lambda _: Outcome("unknown", InterruptedRun(2)))
+        ending.act(lambda _: Outcome(Published.UNKNOWN, InterruptedRun(2)))
     assert json.loads((tmp_path / "report").read_bytes())["exit_code"] == 130
     assert capsys.readouterr().err.startswith("error: it is not known whether web:1 was published")
 
@@ -159,7 +219,7 @@ def test_a_bug_is_told_too(capsys: pytest.CaptureFixture[str], tmp_path: Path) -
     [
         (Outcome(), 10, "The image itself is published, as its digest says."),
         (Outcome(digest=None), 2, "error: "),
-        (Outcome("false", ConflictError("no")), 7, "error: no\n"),
+        (Outcome(Published.NO, ConflictError("no")), 7, "error: no\n"),
     ],
 )
 def test_a_result_that_could_not_be_written(
@@ -176,18 +236,18 @@ def test_a_result_that_could_not_be_written(
 
 def test_commands_for_github(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     environ = {"GITHUB_STEP_SUMMARY": str(tmp_path / "summary")}
-    end(Outcome("false", ConflictError("held by 50%"), findings=(FINDING,)), environ=environ)
+    end(Outcome(Published.NO, ConflictError("held by 50%"), findings=(FINDING,)), environ=environ)
     err = capsys.readouterr().err
-    assert "::error::held by 50%25\n::error:::a: it is not there [image-missing]\n" in err
+    assert "::error::held by 50%25\n::error:::a: it is not there [image-missing]. Push it.\n" in err
     assert "- error: held by 50%" in (tmp_path / "summary").read_text().replace("\\", "")
 
 
 def test_how_tags_are_told() -> None:
     told = [
-        TagState("new", None, DIGEST, "true"),
-        TagState("moved", OTHER, DIGEST, "true"),
+        TagState("new", None, DIGEST, Published.YES),
+        TagState("moved", OTHER, DIGEST, Published.YES),
         TagState("same", DIGEST, DIGEST),
-        TagState("lost", OTHER, None, "unknown"),
+        TagState("lost", OTHER, None, Published.UNKNOWN),
     ]
     assert [(tag["old"], tag["new"], tag["moved"]) for tag in tag_members(told)] == [
         (None, str(DIGEST), True),

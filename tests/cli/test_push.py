@@ -120,6 +120,18 @@ def test_one_argument_pushes_the_engines_image_of_that_name(registry: FakeRegist
     assert registry.tag("web", "2") == registry.tag("web", "1")
 
 
+def test_an_id_is_not_taken_for_a_name(registry: FakeRegistry, engine: FakeEngine) -> None:
+    """Nothing is exported, and Docker Hub, where the name would lead, is not asked."""
+    identity = engine.add(IMAGE, registry.reference("web", "1"))[7:19]
+    environ = {"DOCKER_HOST": engine.address}
+    ran = run("push", identity, environ=environ)
+    check_failed(
+        ran, 2, f"'{identity}' is the id of an image in", f"Write manifestctl push {identity} registry/repository:tag"
+    )
+    assert not engine.count(path_regex="images/get")
+    assert run("push", identity, registry.reference("web", "2"), environ=environ).status == 0
+
+
 def test_no_tag_means_latest_and_that_is_said(registry: FakeRegistry, engine: FakeEngine, tmp_path: Path) -> None:
     name = registry.reference("web")
     engine.add(IMAGE, f"{name}:latest")
@@ -181,8 +193,12 @@ def test_by_digest_moves_no_tag_and_says_what_that_means(registry: FakeRegistry,
     assert registry.tags("web") == {}
     assert registry.manifest("web", digest) is not None
     assert (tmp_path / "digest").read_text() == ran.text
-    assert f"{registry.reference('web')}@{digest} is there now; it has no tag\n" in ran.err
-    assert "untagged images are garbage to some registries until a list holds them (docs/output.md)\n" in ran.err
+    assert ran.err.splitlines()[-3:] == [
+        f"{registry.reference('web')}@{digest} is there now; no tag was moved",
+        f"{registry.reference('web', '1')} is left as it is: --by-digest moves no tag",
+        "some registries delete untagged images until a list refers to them",
+    ]
+    assert "left as it is" not in run("push", archive, registry.reference("web"), "--by-digest").err
     again = document(run(*given, "--output", "json"))
     assert (again["status"], again["published"], again["tags"]) == ("unchanged", True, [])
     assert again["target"] == registry.reference("web")
@@ -200,6 +216,8 @@ def test_a_source_of_several_platforms(registry: FakeRegistry, tmp_path: Path) -
     assert (one["digest"], one["platform"]) == (pair[1].digest, "linux/arm64")
     both = document(run("push", f"{tmp_path}/layout:1", target, "--platform", "all", "--output", "json"))
     assert (both["status"], both["platform"]) == ("updated", None)
+    everything = run("push", f"{tmp_path}/layout:1", target, "--platform", "all")
+    assert "a list of 2 images: linux/amd64, linux/arm64\n" in everything.err
     assert both["tags"][0]["old"] == pair[1].digest
     absent = run("push", f"{tmp_path}/layout:1", target, "--platform", "linux/s390x")
     assert absent.status == 3
@@ -259,7 +277,8 @@ def test_result_files_of_a_failure(registry: FakeRegistry, tmp_path: Path) -> No
     assert json.loads((tmp_path / "report").read_bytes()) == found
     assert "status<<" in (tmp_path / "outputs").read_text()
     assert "no.tar does not exist" in (tmp_path / "summary").read_text().replace("\\", "")
-    assert f"::error::{found['error']['message']}\n" in ran.err
+    assert f"::error::{found['error']['message']}" in ran.err
+    assert found["error"]["hint"] == "Check the path."
 
 
 def test_a_further_tag_that_fails(registry: FakeRegistry, archive: Path) -> None:
@@ -351,6 +370,19 @@ def test_no_permission_on_the_socket(engine: FakeEngine) -> None:
         assert os.geteuid() == NOBODY
         ran = run("push", "web:1", "127.0.0.1:1/web:1", environ={"DOCKER_HOST": engine.address})
     check_failed(ran, 4, f"no permission to open {engine.address}", "its group is '")
+
+
+def test_an_image_that_is_in_a_registry(registry: FakeRegistry, engine: FakeEngine) -> None:
+    source, target = registry.reference("team/web", "1.0"), registry.reference("web", "1")
+    ran = run("push", source, target, environ={"DOCKER_HOST": engine.address})
+    check_failed(ran, 3, f"run 'manifestctl copy {source} {target}'")
+    # With one argument it would be copied onto itself.
+    assert "manifestctl copy" not in run("push", source, environ={"DOCKER_HOST": engine.address}).err
+
+
+def test_the_target_is_no_digest() -> None:
+    ran = run("push", "web", f"127.0.0.1:1/web@{NOWHERE}")
+    check_failed(ran, 2, "not a digest", "--by-digest pushes without moving a tag")
 
 
 def test_an_image_that_the_engine_does_not_have(registry: FakeRegistry, engine: FakeEngine) -> None:

@@ -132,6 +132,7 @@ def test_create_says_what_could_not_be_compared(aws: FakeAws) -> None:
     assert '"Action": "ecr-public:GetRepositoryCatalogData"' in ran.err
     [unread] = document(aws, "create", WEB, "--description", "x")["unread"]
     assert unread["what"] == "catalog data"
+    assert unread["statement"]["Action"] == "ecr-public:GetRepositoryCatalogData"
 
 
 def test_a_name_for_which_the_gallery_has_no_badge(aws: FakeAws) -> None:
@@ -189,6 +190,7 @@ BIG = "x" * 1025
         (["create", "web", "--os", ""], "--os: it is empty"),
         (["create", "web", "--arch", "x" * 51], "--arch: 'xxx"),
         (["create", "web", "--tag", "team"], "--tag 'team' is not KEY=VALUE"),
+        (["create", "web", "--tag", "=x"], "\n  hint: Write team=web.\n"),
         (["create", "web", "--tag", "a=1", "--tag", "a=2"], "--tag: the key 'a' is given twice"),
         (["create", PRIVATE, "--immutable-except", "a/b"], "--immutable-except: 'a/b' is not a wildcard"),
         (["create", PRIVATE, "--kms-key", ""], "--kms-key: '' is not a KMS key"),
@@ -299,6 +301,9 @@ def test_describe_says_what_could_not_be_read(aws: FakeAws) -> None:
     found = document(aws, "describe", WEB)
     assert (found["ok"], found["tags"], found["catalog"]) == (True, None, None)
     assert [item["what"] for item in found["unread"]] == ["catalog data", "tags"]
+    # No statement can allow what is forbidden.
+    assert ["statement" in item for item in found["unread"]] == [False, True]
+    assert found["unread"][1]["statement"]["Action"] == "ecr-public:ListTagsForResource"
 
 
 @pytest.mark.parametrize(("name", "status"), [(WEB, 3), (PRIVATE, 3), ("public.ecr.aws/initech/web", 2)])

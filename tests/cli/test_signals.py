@@ -168,6 +168,19 @@ def test_while_a_copy_is_sent(registry: FakeRegistry, tmp_path: Path) -> None:
     assert registry.manifest_puts == []
 
 
+@linux
+@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_while_a_copy_is_written_into_a_layout(registry: FakeRegistry, tmp_path: Path, signum: int) -> None:
+    images.write_layout(tmp_path / "layout", {"0": images.image("linux/arm64")})
+    before = sorted(tmp_path.rglob("*"))
+    registry.put_image("web", "1", "linux/amd64", layers=3)
+    event = reached(registry, path="/blobs/")
+    given = ("copy", registry.reference("web", "1"), f"oci:{tmp_path}/layout:1")
+    with interrupted(event, signum, *given) as (code, _, _):
+        assert code == -signum
+    assert sorted(tmp_path.rglob("*")) == before
+
+
 def test_while_tags_are_written(registry: FakeRegistry, target: str) -> None:
     event = reached(registry, method="PUT")
     given = ("tag", registry.reference("web", "amd64"), "2", "3", "--output", "json")

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tests.support.fake_registry import FakeRegistry
+    from tests.support.faults import Action
 
 NOWHERE = f"sha256:{'0' * 64}"
 PAIR = [images.image("linux/amd64"), images.image("linux/arm/v7")]
@@ -108,14 +109,24 @@ def test_when_a_tag_may_be_overwritten(registry: FakeRegistry) -> None:
     assert run("tag", registry.reference("web", "1"), "2", "--expect", held).status == 0
 
 
-def test_some_that_fail(registry: FakeRegistry) -> None:
+@pytest.mark.parametrize(
+    ("answer", "then"),
+    [
+        (status(503), "running this again moves the others"),
+        (error(403, "DENIED", "exceeds the maximum allowed number of tags per image"), "the others did not"),
+        (error(400, "TAG_INVALID", "the tag is immutable"), "the others did not"),
+    ],
+    ids=["busy", "quota", "immutable"],
+)
+def test_some_that_fail(registry: FakeRegistry, answer: Action, then: str) -> None:
     registry.put_image("web", "1")
-    registry.faults.add(error(403, "DENIED", "no"), method="PUT", path="/manifests/bad$", times=FOREVER)
-    ran = run("tag", registry.reference("web", "1"), "good", "bad", "latest", "--output", "json")
+    registry.faults.add(answer, method="PUT", path="/manifests/bad$", times=FOREVER)
+    given = ("good", "bad", "latest", "--concurrency", "1", "--retries", "1", "--output", "json")
+    ran = run("tag", registry.reference("web", "1"), *given)
     found = document(ran)
     assert ran.status == 10
     assert {tag["tag"]: tag["moved"] for tag in found["tags"]} == {"good": True, "bad": False, "latest": False}
-    assert "error: 1 tag of 3 moved; running this again moves the others\n" in ran.err
+    assert ran.err.endswith(f"error: 1 tag of 3 moved; {then}\n")
     assert "good created, read back" in ran.err
 
 

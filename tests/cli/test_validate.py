@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import TYPE_CHECKING
 
 import pytest
@@ -15,6 +16,7 @@ from tests.support.running import run
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from manifestctl.compression import Format
     from tests.support.fake_registry import FakeRegistry
 
 GOOD = b'{"imageLayoutVersion":"1.0.0"}'
@@ -73,7 +75,12 @@ def test_several_files_are_all_judged_even_if_one_cannot_be_read(tmp_path: Path)
     assert ran.status == 2
     assert f"{bad}: oci-layout: 1 error" in ran.text
     assert f"{good}: oci-layout: valid" in ran.text
-    assert ran.err == f"error: cannot read the document {tmp_path / 'absent.json'}: No such file or directory\n"
+    first, second = ran.err.splitlines()
+    assert first == f"error: cannot read the document {tmp_path / 'absent.json'}: No such file or directory"
+    assert (
+        second
+        == "  hint: Name a file that exists, or a reference with its registry, e.g. registry.example.com/web:1.4."
+    )
     document = run("validate", bad, tmp_path / "absent.json", good, "--output", "json").document
     assert [item["ok"] for item in document["documents"]] == [False, True]
     assert "absent.json" in document["error"]["message"]
@@ -165,6 +172,32 @@ def test_an_image_in_an_archive(tmp_path: Path, scheme: str, name: str, kinds: l
     assert ran.text.startswith(f"{scheme}:{path}@sha256:")
 
 
+@pytest.mark.parametrize("kind", ["none", "gzip", "zstd"])
+def test_an_archive_that_is_taken_for_a_document(tmp_path: Path, kind: Format) -> None:
+    members = archives.legacy_save(archives.saved(images.image()))
+    path = archives.write_archive(tmp_path / "image.tar", members, kind)
+    ran = run("validate", path)
+    assert ran.status == 1
+    hint = f"To validate an archive, write docker-archive:{path} or oci-archive:{path}."
+    assert ran.text.splitlines()[2:] == [f"    hint: {hint}"]
+    assert "docker-archive:FILE or oci-archive:FILE." in run("validate", "-", stdin=path.read_bytes()).text
+    # Most are so large that they are not read to their end.
+    with path.open("ab") as file:
+        file.truncate(65 << 20)
+    ran = run("validate", path)
+    assert (ran.status, ran.text) == (2, "")
+    assert ran.err.splitlines()[1] == f"  hint: {hint}"
+
+
+@pytest.mark.parametrize("data", [b"\xff{}", b"{", b'{"a":1,"a":1}', b"[" + b"," * 1_000_001])
+def test_what_cannot_be_decoded_has_a_next_step(tmp_path: Path, data: bytes) -> None:
+    path = tmp_path / "document.json"
+    path.write_bytes(data)
+    ran = run("validate", path)
+    assert ran.status == 1
+    assert re.fullmatch(r"    hint: [A-Z].{10,}\.", ran.text.splitlines()[2])
+
+
 def test_an_archive_that_is_not_there(tmp_path: Path) -> None:
     ran = run("validate", f"oci-archive:{tmp_path / 'nowhere.tar'}")
     assert (ran.status, ran.text) == (3, "")
@@ -177,6 +210,42 @@ def test_an_archive_of_several_images_needs_a_name(tmp_path: Path) -> None:
     ran = run("validate", f"oci-archive:{path}")
     assert (ran.status, ran.text) == (2, "")
     assert "1, 2" in ran.err
+
+
+@pytest.mark.parametrize("name", ["index.json", "oci-layout"])
+@pytest.mark.parametrize("how", ["{}", "oci:{}"])
+def test_a_layout_with_a_link_out_of_it(tmp_path: Path, name: str, how: str) -> None:
+    images.write_layout(tmp_path / "layout", {"1": images.image()})
+    path = tmp_path / "layout" / name
+    path.rename(tmp_path / "elsewhere")
+    path.symlink_to("../elsewhere")
+    ran = run("validate", how.format(tmp_path / "layout"))
+    # It is refused as all commands refuse it.
+    assert ran.status == run("tags", f"oci:{tmp_path / 'layout'}").status != 0
+    assert f"{name}: it is a link that leads out of the layout" in ran.err
+    assert "hint: " in ran.err
+    # One that stays inside is no fault.
+    path.unlink()
+    (tmp_path / "elsewhere").rename(tmp_path / "layout" / "kept")
+    path.symlink_to("kept")
+    assert run("validate", how.format(tmp_path / "layout")).status == 0
+
+
+@pytest.mark.parametrize(
+    ("words", "found"),
+    [
+        ("validate --as oci-", ["oci-index", "oci-manifest", "oci-descriptor", "oci-config", "oci-layout"]),
+        ("schema create", ["create-result"]),
+        ("schema docker-manifest-", ["docker-manifest-list"]),
+        ("check --allow platform-d", ["platform-duplicate"]),
+        ("tags --deny json-too", ["json-too-deep", "json-too-large", "json-too-many-values"]),
+    ],
+)
+def test_words_that_a_shell_completes(words: str, found: list[str]) -> None:
+    line = f"manifestctl {words}"
+    variables = {"_MANIFESTCTL_COMPLETE": "complete_bash", "COMP_WORDS": line, "COMP_CWORD": str(line.count(" "))}
+    ran = run(environ=variables)
+    assert (ran.status, ran.text.split()) == (0, found)
 
 
 def test_a_directory_that_is_no_layout(tmp_path: Path) -> None:

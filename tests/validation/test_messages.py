@@ -48,6 +48,13 @@ MESSAGES: list[tuple[object, str, str, str, str]] = [
     (b"", "json-syntax", "", "the document is not JSON: Expecting value (line 1, column 1)", ""),
     (b"\xff{}", "json-not-utf-8", "", "the document is not UTF-8 (byte 0)", ""),
     (b"[" * 200, "json-too-deep", "", "the document is nested deeper than 100 levels", ""),
+    (
+        b"[" + b"0," * 1_000_000 + b"0]",
+        "json-too-many-values",
+        "",
+        "the document has more than 1000000 commas and brackets",
+        "",
+    ),
     (b'{"x":-Infinity}', "json-number", "", "the document has the value -Infinity, which is not JSON", ""),
     (b'{"x":"\\udc00"}', "json-surrogate", "/x", "the document has a lone surrogate at /x", ""),
     (b'{"x":1,"x":2}', "json-duplicate-key", "", "the key 'x' stands twice in one object", ""),
@@ -291,6 +298,20 @@ MESSAGES: list[tuple[object, str, str, str, str]] = [
         "Remove one of the two.",
     ),
     (
+        index(entry(architecture="amd64\u202e\n::x")),
+        "platform-characters",
+        "/manifests/0/platform/architecture",
+        "architecture is written in letters, digits, '_', '.' and '-' only, and this is \"amd64\\u202e\\n::x\"",
+        "",
+    ),
+    (
+        config(**{"os.features": ["win32k", "a\x1b[2J"]}),
+        "platform-characters",
+        "/os.features/1",
+        'os.features[1] is written in printable ASCII characters only, and this is "a\\x1b[2J"',
+        "",
+    ),
+    (
         config(history=[{}, {}]),
         "history-layers",
         "/history",
@@ -329,6 +350,8 @@ MESSAGES: list[tuple[object, str, str, str, str]] = [
 def test_a_finding_reads(document: object, rule: str, where: str, message: str, hint: str) -> None:
     raw = document if isinstance(document, bytes) else json.dumps(document).encode()
     finding = validate(raw, "list.json").findings[-1]
+    # Where nothing better is known than what the rule says, the hint is empty in the table.
+    hint = hint or RULES[rule].step
     assert (finding.rule, finding.where, finding.message, finding.hint) == (rule, where, message, hint)
     assert finding.severity == RULES[rule].severity
 

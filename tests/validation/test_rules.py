@@ -195,6 +195,29 @@ def test_platforms(platform: dict[str, Any], expected: list[tuple[str, str, str]
     assert all(hint in fault.hint for fault, (_, _, hint) in zip(faults, expected, strict=True))
 
 
+CHARACTERS: list[tuple[dict[str, Any], list[tuple[str, str]]]] = [
+    (linux("amd64\u202e\n::x"), [("platform-characters", "architecture")]),
+    (linux("x86/64"), [("platform-characters", "architecture")]),
+    (linux("amd64", os="lin ux"), [("platform-characters", "os")]),
+    (linux("arm", variant="v7\x00"), [("platform-characters", "variant")]),
+    (
+        linux("amd64 ", os="Windows", variant="é"),
+        [("platform-characters", "architecture"), ("platform-characters", "variant"), ("os-unknown", "os")],
+    ),
+    (linux("amd64", os="windows", **{"os.version": "10.0\n"}), [("platform-characters", "os.version")]),
+    (linux("amd64", os="windows", **{"os.version": "10.0 (beta) + ~!"}), []),
+    (linux("amd64", **{"os.features": ["ok", "b\u200bad", "\x7f"]}), [("platform-characters", "os.features")] * 2),
+    ({"os": "unknown", "architecture": "unknown", "variant": "\x1b[2J"}, [("platform-characters", "variant")]),
+    ({"os": "", "architecture": "amd64", "variant": ""}, [("os-unknown", "os")]),
+    (linux("A-z_0.9"), [("architecture-unknown", "architecture")]),
+]
+
+
+@pytest.mark.parametrize(("platform", "expected"), CHARACTERS, ids=range(len(CHARACTERS)))
+def test_characters_of_platforms(platform: dict[str, Any], expected: list[tuple[str, str]]) -> None:
+    assert [(fault.rule, fault.path[0]) for fault in platform_faults((), platform)] == expected
+
+
 @pytest.mark.parametrize("value", [None, "linux/amd64", 5, ["linux"]])
 def test_what_is_not_a_platform_is_left_to_the_schema(value: object) -> None:
     assert list(platform_faults(("platform",), value)) == []

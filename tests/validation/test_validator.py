@@ -274,12 +274,13 @@ def test_places_have_names(path: tuple[str | int, ...], text: str) -> None:
     assert name(path) == text
 
 
-def test_every_rule_has_a_severity_and_a_meaning() -> None:
-    for rule, meaning in RULES.items():
-        assert rule == rule.lower()
-        assert meaning.severity in ("error", "warning")
-        assert meaning.meaning.endswith(".")
-        assert len(meaning.meaning) > 20
+def test_every_rule_has_a_severity_a_meaning_and_a_next_step() -> None:
+    for name_of_rule, rule in RULES.items():
+        assert name_of_rule == name_of_rule.lower()
+        assert rule.severity in ("error", "warning")
+        for text in (rule.meaning, rule.step):
+            assert text.endswith((".", "…"))
+            assert len(text) > 10
 
 
 LAZY = """
