@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 # How long an example takes depends on what else the machine does; that is nothing a test should fail by.
 settings.register_profile("manifestctl", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("manifestctl")
+# A thread that still looks for credentials when its test is over sees the environment around all tests.
+os.environ["AWS_EC2_METADATA_DISABLED"] = "true"
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -147,12 +147,17 @@ def _push(session: Session, options: _Options) -> None:
 
 def _begin(session: Session, options: _Options, ending: Ending[Pushed]) -> Pushed:
     from manifestctl.cli.progress import showing
+    from manifestctl.model.location import EngineLocation
+    from manifestctl.stores.local_names import id_digits
     from manifestctl.verbs.push import push as send
 
     request = _request(session, options)
     ending.target = str(request.target.with_tag(None) if request.by_digest else request.target)
     with session.open_stores(create_repositories=options.create_repository) as stores:
-        stores.reach(request.target, 8)
+        source = request.source
+        # Where the name of what may be an id would lead, nothing is to be looked for.
+        if not (isinstance(source, EngineLocation) and source.by_name and id_digits(source.image)):
+            stores.reach(request.target, 8)
         with showing(session):
             return send(request, stores, session.runtime)
 

@@ -12,6 +12,8 @@ from manifestctl.model.manifest import Manifest, parse_config
 from manifestctl.model.reference import Reference
 from manifestctl.model.strict_json import CONFIG_LIMIT
 from manifestctl.stores.base import ImageLister, LocalImage, described
+from manifestctl.stores.local_names import names_host, references
+from manifestctl.text import escape
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -39,7 +41,11 @@ def local_images(
     store = open_store(location if location is not None else EngineLocation(""))
     if isinstance(store, ImageLister):
         name = location.image if isinstance(location, EngineLocation) else location.selector if location else ""
-        found = store.images(name)
+        try:
+            found = store.images(name)
+        except NotFoundError as error:
+            error.hint = f"{error.hint}{_in_its_registry(name)}"
+            raise
     elif isinstance(location, LayoutLocation) and location.selector:
         found = [_held(store, location.selector, () if location.digest else (location.selector,))]
     else:
@@ -47,6 +53,15 @@ def local_images(
     if not platforms:
         return found
     return [image for image in found if any(p.satisfies(wanted) for p in image.platforms for wanted in platforms)]
+
+
+def _in_its_registry(name: str) -> str:
+    """Return where to look on for what is not on this machine, and has the name of an image in a registry."""
+    reference = next(references((name,) if names_host(name) else ()), None)
+    if reference is None:
+        return ""
+    shown = escape(name, 300)
+    return f" In its registry, 'manifestctl inspect {shown}' and 'manifestctl tags {reference.store}' look for it."
 
 
 def _merged(images: list[LocalImage]) -> list[LocalImage]:
