@@ -201,6 +201,9 @@ class _Push:
 
     def _sent_whole(self, content: Content) -> Content:
         self._refuse(content)
+        manifest = content.parse(self.what)
+        if isinstance(manifest, Manifest):
+            check_layers(self.target, [one for one in manifest.layers if not media_types.is_foreign(one.media_type)])
         Transfer(self.source, self.target, self.pool, self.runtime).image(content)
         return content
 

@@ -14,7 +14,7 @@ import pytest
 from manifestctl.compression import decompressed, detect
 from tests.support import images
 from tests.support.actions import stall
-from tests.support.fake_engine import docker_archive
+from tests.support.fake_engine import docker_archive, oci_archive
 from tests.support.faults import FOREVER
 from tests.support.images import digest_of
 from tests.support.real import require_real
@@ -221,11 +221,30 @@ def test_the_image_of_a_real_engine(tools: Tools, real_registry: RealRegistry, t
     with RealEngine(program) as engine:
         engine.load(docker_archive(made, NAME))
         reference = real_registry.reference(f"pushed/{program}", "1")
-        push(f"docker-daemon:{NAME}", reference, DOCKER_HOST=engine.address)
-        again = push(f"docker-daemon:{NAME}", reference, "--output", "json", DOCKER_HOST=engine.address).document
+        assert "exported (" in push(f"docker-daemon:{NAME}", reference, DOCKER_HOST=engine.address).err
+        ran = push(f"docker-daemon:{NAME}", reference, "--output", "json", DOCKER_HOST=engine.address)
+        nowhere = ("127.0.0.1:1/web:1", "--retries", "1")
+        refused = run_process("push", f"docker-daemon:{NAME}", *nowhere, environ={"DOCKER_HOST": engine.address})
+    # Again, or where the target cannot be reached, nothing is brought out of the engine.
+    again = ran.document
+    assert "export" not in ran.err
+    assert refused.status == 5
+    assert "export" not in refused.err
     _, config, tars = pulled(tools, reference, tmp_path / "pulled")
     assert tars == [gzip.decompress(layer) for layer in made.layers]
     check_layers(config, tars)
     assert again["status"] == "unchanged"
     assert again["platform"] == "linux/arm64"
     assert hashlib.sha256(tools.skopeo_raw(reference).encode()).hexdigest() in again["digest"]
+
+
+def test_a_zstd_image_of_podman(tools: Tools, real_registry: RealRegistry, tmp_path: Path) -> None:
+    require_real("podman")
+    made = images.repacked(images.image("linux/amd64", layers=2), "zstd")
+    with RealEngine("podman") as engine:
+        engine.load(oci_archive(made))
+        reference = real_registry.reference("pushed/zstd", "1")
+        push(made.config_digest, reference, DOCKER_HOST=engine.address)
+    _, config, tars = pulled(tools, reference, tmp_path / "pulled")
+    assert config == made.config
+    check_layers(config, tars)

@@ -13,7 +13,7 @@ from manifestctl.model.platforms import Platform
 from manifestctl.stores.engine import Engine
 from manifestctl.stores.tar_index import TarIndex
 from tests.support import images
-from tests.support.fake_engine import docker_archive
+from tests.support.fake_engine import docker_archive, oci_archive
 from tests.support.images import digest_of
 from tests.support.real import require_real
 from tests.support.real_engine import RealEngine
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 AMD64 = images.image("linux/amd64", docker=True, layers=2)
 ARM = images.image("linux/arm/v7", docker=True)
 UNNAMED = images.image("linux/s390x", docker=True)
+ZSTD = images.repacked(images.image("linux/arm64", layers=2, seed="zstd"), "zstd")
 
 
 @pytest.fixture(scope="module", params=["dockerd", "podman"])
@@ -116,3 +117,11 @@ def test_a_list_in_podman(engine: RealEngine, found: Engine) -> None:
     selected = found.select(image, Platform.parse("linux/arm/v7"))
     assert str(selected.digest) == ARM.config_digest
     assert ARM.config_digest in digests(found.export(selected))
+
+
+@pytest.mark.parametrize("engine", ["podman"], indirect=True)
+def test_a_zstd_image_in_podman(engine: RealEngine, found: Engine) -> None:
+    """It is refused in Docker's format, and comes in OCI's, packed with gzip."""
+    engine.load(oci_archive(ZSTD))
+    selected = found.select(found.find(ZSTD.config_digest))
+    assert ZSTD.config_digest in digests(found.export(selected))
